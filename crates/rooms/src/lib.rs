@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Who is in which room of a namespace, and whom a broadcast reaches, without IO.
+
+mod index;
+mod registry;
+mod select;
+
+pub use registry::{Joined, Left, Member, Registry, SocketKey};
+pub use select::Selection;
