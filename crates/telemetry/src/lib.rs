@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What can be measured and logged, named once: metrics, happenings, and how both leave the process.
+//!
+//! Crates without IO do not use this one: they return what happened, and the driver reports it here.
+
+mod events;
+mod init;
+mod labels;
+pub mod names;
+mod publish;
+mod repeats;
+mod shard;
+
+pub use events::{
+    AcceptFailed, ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, GatewayStarted,
+    GatewayStopped, Happening, Listening, OpsServerFailed, PublishServerFailed, ReadinessChanged,
+    ShardFailed, SlowClientClosed, TlsFailed, emit,
+};
+pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
+pub use labels::{ConnectRefusal, FaultCause, Refusal};
+pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use publish::PublishMetrics;
+pub use shard::{ShardCounts, ShardMetrics};

@@ -1,0 +1,247 @@
+//! Things worth a log line, one type each: kind, level, fields and words stand here and nowhere else.
+//!
+//! Levels: `info` for the life of the process, `warn` for what was recovered from, `error` for what someone must
+//! act on. Sids, tokens, payloads, rooms and users are never fields.
+
+use std::net::SocketAddr;
+
+use tracing::{Level, Value};
+
+use crate::repeats::{Repeats, now_ms};
+
+/// Something that happened, and how it is told.
+pub trait Happening {
+    /// What it is called in logs, such as `slow_client_closed`.
+    const KIND: &'static str;
+    /// How grave it is.
+    const LEVEL: Level;
+
+    /// Writes its line. `suppressed` is how many of its kind were held back since the last one.
+    #[doc(hidden)]
+    fn write(&self, suppressed: Option<u64>);
+
+    /// What holds back lines of this kind; `None` for those that are always written.
+    #[doc(hidden)]
+    fn repeats() -> Option<&'static Repeats>;
+}
+
+/// Tells of a happening. At `warn` and `error`, at most one line per kind and second is written; the next one
+/// says in `suppressed` how many were held back.
+pub fn emit<H: Happening>(happening: &H) {
+    match H::repeats() {
+        None => happening.write(None),
+        Some(repeats) => {
+            if let Some(suppressed) = repeats.admit(now_ms()) {
+                happening.write((suppressed > 0).then_some(suppressed));
+            }
+        }
+    }
+}
+
+macro_rules! happenings {
+    ($(
+        $(#[$doc:meta])*
+        $level:ident $name:ident = $kind:literal, $text:literal
+        { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl Happening for $name {
+            const KIND: &'static str = $kind;
+            const LEVEL: Level = Level::$level;
+
+            fn write(&self, suppressed: Option<u64>) {
+                tracing::event!(
+                    target: "roomcast", Level::$level, kind = $kind, $($field = self.$field.value(),)*
+                    suppressed, $text
+                );
+            }
+
+            fn repeats() -> Option<&'static Repeats> {
+                static REPEATS: Repeats = Repeats::new();
+                // Lines about the life of the process come in bursts by nature: three ports, one second.
+                (Self::LEVEL <= Level::WARN).then_some(&REPEATS)
+            }
+        }
+    )*};
+}
+
+happenings! {
+    /// The process begins.
+    INFO GatewayStarted = "gateway_started", "gateway started" {
+        /// Its version.
+        version: &'static str,
+        /// Its number among the gateways.
+        node: u16,
+        /// How many threads hold connections.
+        shards: usize,
+    }
+
+    /// A port is open.
+    INFO Listening = "listening", "listening" {
+        /// Which: `client`, `grpc` or `ops`.
+        port: &'static str,
+        /// Where.
+        address: SocketAddr,
+    }
+
+    /// Readiness has changed.
+    INFO ReadinessChanged = "readiness_changed", "readiness changed" {
+        /// Whether traffic should come here.
+        ready: bool,
+        /// Why not, comma separated; empty when it should.
+        reasons: String,
+    }
+
+    /// The process was told to stop and closes its clients.
+    INFO DrainStarted = "drain_started", "closing clients" {
+        /// How many there are.
+        connections: u64,
+        /// Over which time they are closed, in ms.
+        drain_ms: u32,
+    }
+
+    /// Every client was closed in time.
+    INFO DrainFinished = "drain_finished", "all clients closed" {
+        /// How long that took, in ms.
+        took_ms: u64,
+    }
+
+    /// The process ends.
+    INFO GatewayStopped = "gateway_stopped", "gateway stopped" {}
+
+    /// A client did not read; it was closed so that it delays nobody.
+    WARN SlowClientClosed = "slow_client_closed", "a client that did not read was closed; limits.outbox_bytes decides when" {
+        /// What waited for it, in bytes.
+        queued_bytes: u32,
+    }
+
+    /// A connection was turned away with 503.
+    WARN ConnectionLimitReached = "connection_limit_reached", "a connection was refused; raise limits.connections or add gateways" {
+        /// The limit.
+        connections: u32,
+    }
+
+    /// A TLS handshake failed.
+    WARN TlsFailed = "tls_failed", "a TLS handshake failed" {
+        /// Why.
+        error: String,
+    }
+
+    /// The drain took longer than it may.
+    WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {
+        /// How many.
+        connections: u64,
+    }
+
+    /// A connection could not be accepted; it is tried again.
+    ERROR AcceptFailed = "accept_failed", "no connection could be accepted; is the limit of open files reached?" {
+        /// Which port: `client`, `grpc` or `ops`.
+        port: &'static str,
+        /// Why.
+        error: String,
+    }
+
+    /// The publish API has ended.
+    ERROR PublishServerFailed = "publish_server_failed", "the publish API has ended" {
+        /// Why.
+        error: String,
+    }
+
+    /// The operations port has ended.
+    ERROR OpsServerFailed = "ops_server_failed", "the operations port has ended" {
+        /// Why.
+        error: String,
+    }
+
+    /// A shard has ended before the process.
+    ERROR ShardFailed = "shard_failed", "a shard has ended; its clients are lost" {
+        /// Which.
+        shard: u16,
+        /// Why.
+        error: String,
+    }
+}
+
+/// A field as a log line has it: numbers stay numbers in JSON.
+trait Field {
+    fn value(&self) -> impl Value;
+}
+
+macro_rules! plain_fields {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn value(&self) -> impl Value {
+                *self
+            }
+        }
+    )*};
+}
+
+plain_fields!(bool, u16, u32, u64, usize, &'static str);
+
+impl Field for String {
+    fn value(&self) -> impl Value {
+        self.as_str()
+    }
+}
+
+impl Field for SocketAddr {
+    fn value(&self) -> impl Value {
+        tracing::field::display(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What `act` logs, one JSON object per line.
+    fn log_of(act: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, act);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_its_kind_level_and_fields() {
+        let log = log_of(|| emit(&SlowClientClosed { queued_bytes: 4096 }));
+        for part in [r#""level":"WARN""#, r#""kind":"slow_client_closed""#, r#""queued_bytes":4096"#] {
+            assert!(log.contains(part), "{part} is not in {log}");
+        }
+        assert!(!log.contains("suppressed"), "{log}");
+    }
+
+    #[test]
+    fn repeated_warnings_are_held_back_and_lifecycle_lines_are_not() {
+        let warnings =
+            log_of(|| (0..100).for_each(|connections| emit(&ConnectionLimitReached { connections })));
+        // Two if the second turns in between.
+        assert!((1..=2).contains(&warnings.lines().count()), "{warnings}");
+        let address = SocketAddr::from(([127, 0, 0, 1], 3000));
+        let lifecycle = log_of(|| {
+            ["client", "grpc", "ops"].into_iter().for_each(|port| emit(&Listening { port, address }))
+        });
+        assert_eq!(lifecycle.lines().count(), 3, "{lifecycle}");
+    }
+}
