@@ -1,0 +1,514 @@
+//! Messages out of the bytes of a client, wherever the reads happen to split them.
+
+use std::{borrow::Cow, str};
+
+use crate::{
+    Fault, Opcode,
+    header::{ClientHeader, HEADER_BYTES_MAX},
+    mask::unmask,
+};
+
+/// One message or control frame of a client, borrowing from the read where it arrived whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text message.
+    Text(Cow<'a, str>),
+    /// A binary message.
+    Binary(Cow<'a, [u8]>),
+    /// To be answered by a pong with the same bytes, at most 125.
+    Ping(Cow<'a, [u8]>),
+    /// The answer to a ping, or a one-sided sign of life.
+    Pong,
+    /// The end, with the code if the client gave one. To be answered by a close frame.
+    Close(Option<u16>),
+}
+
+/// What [`Decoder::decode`] made of its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// Bytes of the input that are done with; at least 1 unless there were none.
+    pub consumed: usize,
+    /// The message that ended with them, if one did.
+    pub message: Option<Message<'a>>,
+}
+
+/// Decodes the frames of one client.
+///
+/// ```text
+///  idle ────────── whole frame ──────────► idle
+///  idle ────────── whole fragment ───────► mid-message ── last fragment ──► idle
+///  idle, mid-message ── input ends ──────► mid-frame
+///  mid-frame ───── fragment complete ────► mid-message
+///  mid-frame ───── message complete ─────► idle
+///  mid-frame ───── control complete ─────► idle or mid-message, where it came from
+/// ```
+///
+/// Most connections are idle at most times, so an idle decoder is one empty pointer.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+}
+
+/// What has arrived of a frame or a fragmented message.
+#[derive(Debug, Default)]
+struct Partial {
+    /// Header bytes of a frame whose header is not complete.
+    header: [u8; HEADER_BYTES_MAX],
+    header_len: usize,
+    frame: Option<PartialFrame>,
+    /// Unmasked payload of a control frame that is not complete.
+    control: Vec<u8>,
+    /// The message being reassembled, from its first fragment on.
+    message: Option<DataKind>,
+    /// Its unmasked payload, that of an incomplete last frame included.
+    payload: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PartialFrame {
+    header: ClientHeader,
+    received: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum DataKind {
+    Text,
+    Binary,
+}
+
+impl Decoder {
+    /// A decoder at the start of a connection. Does not allocate.
+    pub const fn new() -> Self {
+        Self { partial: None }
+    }
+
+    /// Whether no part of a frame or of a fragmented message is held; then the decoder holds no heap either.
+    pub fn is_idle(&self) -> bool {
+        self.partial.is_none()
+    }
+
+    /// Decodes at most one message from the front of `input`, which is unmasked in place.
+    ///
+    /// To be called while input is left. A frame that is whole, and no fragment, is borrowed from `input`. When `input` ends
+    /// inside a frame the rest is kept in a buffer of the decoder's own, which grows with the bytes that arrive
+    /// and never by what a header declares. Control frames may come between the fragments of a message.
+    /// `message_bytes_max` is for a whole message, all its fragments together; exactly that many are allowed.
+    ///
+    /// # Errors
+    /// [`Fault::TooBig`] as soon as a header declares too much, [`Fault::NotUtf8`] at the end of a message,
+    /// [`Fault::Protocol`] with the rule broken. After an error the decoder must not be used again.
+    ///
+    /// Source: RFC 6455 sections 5 and 8.1.
+    pub fn decode<'a>(&mut self, input: &'a mut [u8], message_bytes_max: usize) -> Result<Step<'a>, Fault> {
+        if input.is_empty() {
+            return Ok(Step { consumed: 0, message: None });
+        }
+        let held = self.partial.as_deref();
+        if held.is_none_or(Partial::is_between_frames) {
+            let Some(header) = ClientHeader::parse(input)? else {
+                return self.decode_partial(input, message_bytes_max);
+            };
+            check_order(&header, held.map_or((false, 0), Partial::message_progress), message_bytes_max)?;
+            let is_whole_message =
+                header.opcode.is_control() || (header.is_final && header.opcode != Opcode::Continuation);
+            let is_here = input.len() - header.len >= header.payload_len;
+            if is_whole_message && is_here {
+                let (_, payload) = input.split_at_mut(header.len);
+                let (payload, _) = payload.split_at_mut(header.payload_len);
+                unmask(payload, header.mask, 0);
+                let message = message(header.opcode, Cow::Borrowed(payload))?;
+                return Ok(Step { consumed: header.len + header.payload_len, message: Some(message) });
+            }
+        }
+        self.decode_partial(input, message_bytes_max)
+    }
+
+    /// Takes what belongs to one frame from `input` into the decoder's own buffers.
+    fn decode_partial<'a>(&mut self, input: &mut [u8], message_bytes_max: usize) -> Result<Step<'a>, Fault> {
+        let partial = self.partial.get_or_insert_default();
+        let (frame, header_bytes) = match partial.frame {
+            Some(frame) => (frame, 0),
+            None => {
+                let (header, header_bytes) = partial.take_header(input)?;
+                let Some(header) = header else {
+                    return Ok(Step { consumed: header_bytes, message: None });
+                };
+                check_order(&header, partial.message_progress(), message_bytes_max)?;
+                partial.begin(header);
+                (PartialFrame { header, received: 0 }, header_bytes)
+            }
+        };
+        let rest = input.get_mut(header_bytes..).unwrap_or_default();
+        let wanted = frame.header.payload_len - frame.received;
+        let payload_bytes = wanted.min(rest.len());
+        let (payload, _) = rest.split_at_mut(payload_bytes);
+        unmask(payload, frame.header.mask, frame.received);
+        partial.append(frame.header.opcode, payload);
+
+        let message = if payload_bytes == wanted {
+            let message = partial.end_frame(frame.header)?;
+            if partial.is_between_frames() && partial.message.is_none() {
+                self.partial = None;
+            }
+            message
+        } else {
+            partial.frame = Some(PartialFrame { received: frame.received + payload_bytes, ..frame });
+            None
+        };
+        Ok(Step { consumed: header_bytes + payload_bytes, message })
+    }
+}
+
+impl Partial {
+    fn is_between_frames(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none()
+    }
+
+    /// Whether a message is being reassembled, and how many bytes of it are here. Between frames only.
+    fn message_progress(&self) -> (bool, usize) {
+        (self.message.is_some(), self.payload.len())
+    }
+
+    /// Completes the header with bytes from `input`, and says how many those are: all, if it is still incomplete.
+    fn take_header(&mut self, input: &[u8]) -> Result<(Option<ClientHeader>, usize), Fault> {
+        let held = self.header_len;
+        let room = self.header.get_mut(held..).unwrap_or_default();
+        let fed = room.len().min(input.len());
+        for (to, from) in room.iter_mut().zip(input) {
+            *to = *from;
+        }
+        let known = self.header.get(..held + fed).unwrap_or_default();
+        Ok(match ClientHeader::parse(known)? {
+            Some(header) => {
+                self.header_len = 0;
+                (Some(header), header.len - held)
+            }
+            None => {
+                self.header_len = held + fed;
+                (None, fed)
+            }
+        })
+    }
+
+    fn begin(&mut self, header: ClientHeader) {
+        match header.opcode {
+            Opcode::Text => self.message = Some(DataKind::Text),
+            Opcode::Binary => self.message = Some(DataKind::Binary),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
+        }
+    }
+
+    fn append(&mut self, opcode: Opcode, payload: &[u8]) {
+        if opcode.is_control() { &mut self.control } else { &mut self.payload }.extend_from_slice(payload);
+    }
+
+    fn end_frame(&mut self, header: ClientHeader) -> Result<Option<Message<'static>>, Fault> {
+        self.frame = None;
+        if header.opcode.is_control() {
+            return message(header.opcode, Cow::Owned(std::mem::take(&mut self.control))).map(Some);
+        }
+        if !header.is_final {
+            return Ok(None);
+        }
+        let payload = Cow::Owned(std::mem::take(&mut self.payload));
+        match self.message.take() {
+            Some(DataKind::Text) => message(Opcode::Text, payload).map(Some),
+            Some(DataKind::Binary) => message(Opcode::Binary, payload).map(Some),
+            None => Err(Fault::Protocol(CONTINUES_NOTHING)),
+        }
+    }
+}
+
+const CONTINUES_NOTHING: &str = "continuation of no message";
+
+/// Checks a header against the message that is being reassembled (whether there is one, and its bytes so far).
+fn check_order(
+    header: &ClientHeader,
+    (in_message, message_bytes): (bool, usize),
+    message_bytes_max: usize,
+) -> Result<(), Fault> {
+    match header.opcode {
+        Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
+        Opcode::Continuation if !in_message => return Err(Fault::Protocol(CONTINUES_NOTHING)),
+        Opcode::Text | Opcode::Binary if in_message => {
+            return Err(Fault::Protocol("new message inside a fragmented one"));
+        }
+        Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+    }
+    if header.payload_len > message_bytes_max.saturating_sub(message_bytes) {
+        return Err(Fault::TooBig);
+    }
+    Ok(())
+}
+
+fn message(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Message<'_>, Fault> {
+    Ok(match opcode {
+        Opcode::Text => Message::Text(text(payload)?),
+        Opcode::Binary | Opcode::Continuation => Message::Binary(payload),
+        Opcode::Ping => Message::Ping(payload),
+        Opcode::Pong => Message::Pong,
+        Opcode::Close => Message::Close(close_code(&payload)?),
+    })
+}
+
+fn text(payload: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Fault> {
+    match payload {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Fault::NotUtf8),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Fault::NotUtf8),
+    }
+}
+
+/// Source: RFC 6455 sections 5.5.1 and 7.4; the registry of close codes goes up to 1014.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Fault> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [_] => return Err(Fault::Protocol("close frame with half a code")),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    // 1004 to 1006 stand for what never travels, such as "no code".
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Fault::Protocol("close code that must not be sent"));
+    }
+    str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    Ok(Some(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+    use crate::peer::{client_frame, client_stream, outgoing};
+
+    const LIMIT: usize = 1000;
+
+    /// Feeds `reads` one after the other; the messages, the fault if one ended it, and the decoder.
+    fn run<'a>(
+        reads: impl IntoIterator<Item = &'a [u8]>,
+        message_bytes_max: usize,
+    ) -> (Vec<Message<'static>>, Option<Fault>, Decoder) {
+        let mut decoder = Decoder::new();
+        let mut messages = Vec::new();
+        for read in reads {
+            let mut input = read.to_vec();
+            let mut position = 0;
+            while position < input.len() {
+                match decoder.decode(&mut input[position..], message_bytes_max) {
+                    Ok(step) => {
+                        assert!(step.consumed > 0, "no progress");
+                        position += step.consumed;
+                        messages.extend(step.message.map(into_owned));
+                    }
+                    Err(fault) => return (messages, Some(fault), decoder),
+                }
+            }
+        }
+        (messages, None, decoder)
+    }
+
+    fn into_owned(message: Message<'_>) -> Message<'static> {
+        match message {
+            Message::Text(text) => Message::Text(text.into_owned().into()),
+            Message::Binary(bytes) => Message::Binary(bytes.into_owned().into()),
+            Message::Ping(bytes) => Message::Ping(bytes.into_owned().into()),
+            Message::Pong => Message::Pong,
+            Message::Close(code) => Message::Close(code),
+        }
+    }
+
+    /// `stream` gives `messages`, then `fault` if any, in one read and byte by byte.
+    fn check(stream: &[u8], messages: &[Message<'_>], fault: Option<Fault>) {
+        for reads in [vec![stream], stream.chunks(1).collect()] {
+            let (decoded, ended, decoder) = run(reads, LIMIT);
+            assert_eq!(decoded, messages, "{}", stream.escape_ascii());
+            assert_eq!(ended, fault, "{}", stream.escape_ascii());
+            assert!(fault.is_some() || decoder.is_idle());
+        }
+    }
+
+    fn text_message(text: &str) -> Message<'_> {
+        Message::Text(text.into())
+    }
+
+    #[test]
+    fn an_idle_decoder_is_small() {
+        assert!(size_of::<Decoder>() <= 16);
+    }
+
+    #[test]
+    fn no_input_leaves_the_decoder_idle() {
+        let mut decoder = Decoder::new();
+        assert_eq!(decoder.decode(&mut [], LIMIT), Ok(Step { consumed: 0, message: None }));
+        assert!(decoder.is_idle());
+    }
+
+    #[test]
+    fn a_decoder_is_idle_only_between_messages() {
+        let mut decoder = Decoder::new();
+        let mut feed = |first, payload, kept: usize| {
+            let mut input = client_frame(first, payload);
+            input.truncate(input.len() - kept);
+            decoder.decode(&mut input, LIMIT).unwrap();
+            decoder.is_idle()
+        };
+        assert!(feed(0x81, b"whole", 0));
+        assert!(!feed(0x01, b"fragment", 0));
+        assert!(!feed(0x89, b"ping", 0));
+        assert!(feed(0x80, b"last", 0));
+        assert!(!feed(0x81, b"cut", 1));
+    }
+
+    #[test]
+    fn the_masked_hello_of_the_rfc_is_decoded() {
+        // RFC 6455 section 5.7.
+        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        check(&hello, &[text_message("Hello")], None);
+        let pong = [0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        check(&pong, &[Message::Pong], None);
+    }
+
+    #[test]
+    fn a_whole_frame_is_borrowed_from_the_read() {
+        let mut input = client_frame(0x81, b"4hello");
+        let step = Decoder::new().decode(&mut input, LIMIT).unwrap();
+        assert!(matches!(step.message, Some(Message::Text(Cow::Borrowed("4hello")))));
+    }
+
+    #[test]
+    fn control_frames_come_between_fragments() {
+        let stream = [
+            client_frame(0x01, "4é".as_bytes()),
+            client_frame(0x89, b"ping"),
+            client_frame(0x00, b""),
+            client_frame(0x8a, b""),
+            client_frame(0x80, "€".as_bytes()),
+            client_frame(0x82, b"\x00\xff"),
+        ];
+        let messages = [
+            Message::Ping(b"ping".into()),
+            Message::Pong,
+            text_message("4é€"),
+            Message::Binary([0, 255].as_slice().into()),
+        ];
+        check(&stream.concat(), &messages, None);
+    }
+
+    #[test]
+    fn a_character_may_be_split_between_fragments() {
+        let stream = [client_frame(0x01, b"\xe2\x82"), client_frame(0x80, b"\xac")].concat();
+        check(&stream, &[text_message("€")], None);
+        let stream = [client_frame(0x01, b"\xe2\x82"), client_frame(0x80, b"")].concat();
+        check(&stream, &[], Some(Fault::NotUtf8));
+    }
+
+    #[test]
+    fn messages_before_a_fault_are_delivered() {
+        let stream =
+            [client_frame(0x81, b"a"), client_frame(0x81, b"\xff"), client_frame(0x81, b"b")].concat();
+        check(&stream, &[text_message("a")], Some(Fault::NotUtf8));
+        // A header that breaks a rule; header.rs has them all.
+        check(b"\x81\x01a", &[], Some(Fault::Protocol("frame of a client not masked")));
+    }
+
+    #[test]
+    fn fragments_come_in_order() {
+        check(&client_frame(0x80, b"a"), &[], Some(Fault::Protocol("continuation of no message")));
+        let stream = [client_frame(0x01, b"a"), client_frame(0x80, b"b"), client_frame(0x00, b"c")].concat();
+        check(&stream, &[text_message("ab")], Some(Fault::Protocol("continuation of no message")));
+        for second in [0x01, 0x81, 0x02, 0x82] {
+            let stream = [client_frame(0x01, b"a"), client_frame(second, b"b")].concat();
+            check(&stream, &[], Some(Fault::Protocol("new message inside a fragmented one")));
+        }
+    }
+
+    #[test]
+    fn close_frames_are_checked() {
+        let close =
+            |code: u16, reason: &[u8]| client_frame(0x88, &[code.to_be_bytes().as_slice(), reason].concat());
+        check(&client_frame(0x88, b""), &[Message::Close(None)], None);
+        check(&client_frame(0x88, b"\x03"), &[], Some(Fault::Protocol("close frame with half a code")));
+        check(&close(1000, "gone €".as_bytes()), &[Message::Close(Some(1000))], None);
+        check(&close(1000, b"\xff"), &[], Some(Fault::NotUtf8));
+        for code in [1000, 1003, 1007, 1014, 3000, 4999] {
+            check(&close(code, b""), &[Message::Close(Some(code))], None);
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65_535] {
+            check(&close(code, b""), &[], Some(Fault::Protocol("close code that must not be sent")));
+        }
+    }
+
+    #[test]
+    fn a_message_of_exactly_the_limit_is_allowed() {
+        let full = "a".repeat(LIMIT);
+        let over = "a".repeat(LIMIT + 1);
+        let halves = |second: usize| {
+            [
+                client_frame(0x01, &[b'a'; 500]),
+                client_frame(0x89, &[7; 125]),
+                client_frame(0x80, &vec![b'a'; second]),
+            ]
+            .concat()
+        };
+        let ping = Message::Ping(vec![7; 125].into());
+        check(&client_frame(0x81, full.as_bytes()), &[text_message(&full)], None);
+        check(&client_frame(0x81, over.as_bytes()), &[], Some(Fault::TooBig));
+        check(&halves(LIMIT - 500), &[ping.clone(), text_message(&full)], None);
+        check(&halves(LIMIT - 499), &[ping], Some(Fault::TooBig));
+    }
+
+    #[test]
+    fn the_declared_length_is_refused_before_the_payload_comes() {
+        let header = [0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0];
+        check(&header, &[], Some(Fault::TooBig));
+    }
+
+    #[test]
+    fn buffers_grow_with_what_arrives() {
+        let declared = 100_000_000_u64;
+        let mut input = [&[0x82, 0xff][..], &declared.to_be_bytes(), &[0; 4], &[1; 10]].concat();
+        let mut decoder = Decoder::new();
+        let read_bytes = input.len();
+        let step = decoder.decode(&mut input, usize::MAX).unwrap();
+        assert_eq!(step, Step { consumed: read_bytes, message: None });
+        let partial = decoder.partial.as_ref().unwrap();
+        assert_eq!(partial.payload.len(), 10);
+        assert!(partial.payload.capacity() < 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_messages_that_tungstenite_sent(
+            sent in vec(outgoing(), 0..8),
+            splits in vec(any::<Index>(), 0..12),
+        ) {
+            let stream = client_stream(&sent);
+            let mut ends: Vec<usize> = splits.iter().map(|split| split.index(stream.len() + 1)).collect();
+            ends.extend([0, stream.len()]);
+            ends.sort_unstable();
+            let (messages, fault, decoder) = run(ends.windows(2).map(|ends| &stream[ends[0]..ends[1]]), 1 << 20);
+            prop_assert_eq!(fault, None);
+            prop_assert!(decoder.is_idle());
+            let expected: Vec<_> = sent.iter().flat_map(|sent| sent.messages()).collect();
+            prop_assert_eq!(messages, expected);
+        }
+
+        #[test]
+        fn any_split_of_any_bytes_gives_the_same(
+            frames in vec((prop_oneof![Just(0x81_u8), Just(0x01), Just(0x80), Just(0x00), any::<u8>()], vec(any::<u8>(), 0..20)), 0..8),
+            noise: Vec<u8>,
+            split in any::<Index>(),
+            message_bytes_max in 0_usize..60,
+        ) {
+            let frames = frames.iter().flat_map(|(first, payload)| client_frame(*first, payload));
+            let stream: Vec<u8> = frames.chain(noise).collect();
+            let (first, second) = stream.split_at(split.index(stream.len() + 1));
+            let (messages, fault, _) = run([&*stream], message_bytes_max);
+            let (split_messages, split_fault, _) = run([first, second], message_bytes_max);
+            prop_assert_eq!(&split_messages, &messages);
+            prop_assert_eq!(&split_fault, &fault);
+            let (split_messages, split_fault, _) = run(stream.chunks(1), message_bytes_max);
+            prop_assert_eq!(split_messages, messages);
+            prop_assert_eq!(split_fault, fault);
+        }
+    }
+}
