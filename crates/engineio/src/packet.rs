@@ -203,9 +203,15 @@ mod tests {
         }
 
         #[test]
-        fn no_input_panics(text: String, frame: Vec<u8>, revision in revision()) {
-            let _ = Packet::decode_text(revision, &text);
-            let _ = Packet::decode_binary(revision, &frame);
+        fn a_packet_is_refused_for_its_type_alone(text in "[0-9b]{0,2}\\PC{0,5}", frame: Vec<u8>) {
+            let typed = |text: &str| text.starts_with(|first| PacketKind::from_digit(first).is_some());
+            let v4 = typed(&text) || text.starts_with('b');
+            prop_assert_eq!(Packet::decode_text(Revision::V4, &text).is_ok(), v4);
+            let v3 = typed(text.strip_prefix('b').unwrap_or(&text));
+            prop_assert_eq!(Packet::decode_text(Revision::V3, &text).is_ok(), v3);
+            prop_assert!(Packet::decode_binary(Revision::V4, &frame).is_ok());
+            let v3 = frame.first().is_none_or(|&first| first <= 6);
+            prop_assert_eq!(Packet::decode_binary(Revision::V3, &frame).is_ok(), v3);
         }
     }
 }
