@@ -1,5 +1,7 @@
 //! What travels between nodes, and what a node must be subscribed to, without IO.
 
 mod message;
+mod subscription;
 
 pub use message::{Broadcast, Delivery, Event, Targets};
+pub use subscription::{Subscription, Subscriptions, Ticket};

@@ -1,5 +1,17 @@
 //! One shard: sessions, namespaces, rooms and outboxes behind inputs and outputs, without IO.
 
 mod config;
+mod connection;
+mod encoded;
+mod io;
+mod outbox;
+mod pattern;
+mod policy;
+mod shard;
+mod wheel;
 
 pub use config::{AuthConfig, EventAction, EventRule, LimitsConfig, NamespaceConfig, RoomRule};
+pub use encoded::{Dialect, Encoded, Publication};
+pub use io::{ConnectRefusal, ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId, Sink};
+pub use shard::{Flow, Opening, Reach, Refusal, Shard, ShardConfig};
+pub use wheel::TICK;

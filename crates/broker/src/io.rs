@@ -1,0 +1,118 @@
+//! Where a shard meets the outside: what it is told to write on, and what it tells.
+
+use std::{
+    io::{self, IoSlice},
+    sync::Arc,
+};
+
+use adapter::{Subscription, Ticket};
+use bytes::Bytes;
+use engineio::{BodyForm, CloseReason, PeerFault};
+
+use crate::encoded::Publication;
+
+/// A WebSocket, by the number that its owner gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId(pub u32);
+
+/// A poll that waits for its answer, by the number that its owner gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PollId(pub u32);
+
+/// A connection of a shard. A key outlives its connection harmlessly: it then names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// The body that answers a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The packets.
+    pub body: Bytes,
+    /// How they are written, which decides the content type.
+    pub form: BodyForm,
+}
+
+/// The transports, as a shard uses them. Everything is done at once or not at all; nothing waits.
+pub trait Sink {
+    /// Writes what the link takes now, and returns how many bytes that were: less than offered means that
+    /// the owner calls [`Shard::handle_writable`](crate::Shard::handle_writable) once it takes more.
+    ///
+    /// # Errors
+    /// The link is broken; it is closed by [`Self::close`] right after.
+    fn write(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Everything for this link has been written, or never will be: close it. It is not named again.
+    fn close(&mut self, link: LinkId);
+
+    /// Answers a poll. It is not named again.
+    fn answer(&mut self, poll: PollId, payload: Payload);
+}
+
+/// Something that other parts of the node have to do or to know.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// An event of a client here is for the sockets of other shards and nodes too.
+    Publish(Arc<Publication>),
+    /// A room has its first member here. If there is a ticket, somebody waits for
+    /// [`Shard::handle_confirmed`](crate::Shard::handle_confirmed).
+    Subscribe(Subscription, Option<Ticket>),
+    /// The last member here has left.
+    Unsubscribe(Subscription),
+    /// Reading from this link may go on.
+    Resume(LinkId),
+    /// For metrics and logs.
+    Happening(Happening),
+}
+
+/// Things worth a metric or a log line that happen too rarely to be counted in [`Counters`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A session has ended.
+    SessionClosed(CloseReason),
+    /// A client did what it must not at the level of Engine.IO.
+    EnginePeerFault(PeerFault),
+    /// A client did what it must not at the level of Socket.IO; the text says what.
+    SocketPeerFault(String),
+    /// A client did not read, and was closed.
+    SlowClientClosed {
+        /// What waited for it.
+        queued_bytes: u32,
+    },
+    /// A client was refused a namespace.
+    ConnectRefused(ConnectRefusal),
+    /// A session has moved from polling to WebSocket.
+    Upgraded,
+}
+
+/// Why a client was refused a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectRefusal {
+    /// No configuration matches the name.
+    UnknownNamespace,
+    /// The policy does not admit the client.
+    NotAuthorized,
+    /// The connection has joined as many as it may.
+    TooManyNamespaces,
+}
+
+/// What happens often, counted since the last [`Shard::take_counters`](crate::Shard::take_counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Engine.IO packets received.
+    pub packets_in: u64,
+    /// Socket.IO events received.
+    pub events_in: u64,
+    /// Client events that no rule allows.
+    pub events_refused: u64,
+    /// Broadcasts handled by this shard.
+    pub broadcasts: u64,
+    /// Copies of broadcasts queued for sockets.
+    pub deliveries: u64,
+    /// Volatile messages dropped because a client was not ready.
+    pub volatile_dropped: u64,
+    /// Bytes written to WebSockets and polls.
+    pub bytes_out: u64,
+}

@@ -1,0 +1,61 @@
+//! A broadcast reaches the sockets of this shard.
+
+use std::sync::Arc;
+
+use super::{Namespace, Shard};
+use crate::{encoded::Publication, io::ConnectionKey};
+
+/// How far a broadcast got on one shard, in sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Sockets that it was for.
+    pub matched: u32,
+    /// Sockets it was queued for.
+    pub written: u32,
+    /// Not ready for a volatile message.
+    pub dropped_volatile: u32,
+    /// Too slow: their outbox was full, and they are closed.
+    pub dropped_slow: u32,
+}
+
+impl Shard {
+    /// Queues a broadcast, wherever it was published, for the sockets here that it is for.
+    ///
+    /// Costs a reference count and a place in a queue per recipient; the writing is one gathered write per
+    /// recipient and turn, in [`Self::flush`].
+    pub fn deliver(&mut self, publication: &Publication) -> Reach {
+        let mut reach = Reach::default();
+        let broadcast = &publication.broadcast;
+        let Some(namespace) = self.namespace_names.get(broadcast.namespace.as_str()) else { return reach };
+        let Namespace { rooms, .. } = &mut self.namespaces[*namespace as usize];
+        let bytes_max = self.limits.outbox_bytes;
+        let mut volatile_dropped = 0;
+        let selection = rooms.select(&broadcast.targets.rooms, &broadcast.targets.except, |_, member| {
+            let index = member.connection;
+            let connection = &mut self.connections[index as usize];
+            if !connection.takes(broadcast.delivery) {
+                reach.dropped_volatile += 1;
+                return;
+            }
+            match connection.outbox.push(Arc::clone(&publication.encoded), broadcast.delivery, bytes_max) {
+                Ok(dropped) => {
+                    volatile_dropped += dropped;
+                    reach.written += 1;
+                    if !connection.dirty {
+                        connection.dirty = true;
+                        self.dirty.push(index);
+                    }
+                }
+                Err(_) => {
+                    reach.dropped_slow += 1;
+                    self.overflowed.push(ConnectionKey { index, generation: connection.generation });
+                }
+            }
+        });
+        reach.matched = selection.matched;
+        self.counters.broadcasts += 1;
+        self.counters.deliveries += u64::from(reach.written);
+        self.counters.volatile_dropped += u64::from(reach.dropped_volatile + volatile_dropped);
+        reach
+    }
+}

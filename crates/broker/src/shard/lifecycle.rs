@@ -1,0 +1,214 @@
+//! The beginning and the end of connections.
+
+use std::{
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use engineio::{CloseReason, Revision, Session, Transport, open_packet};
+use smallvec::SmallVec;
+use socketio::Assembler;
+
+use super::Shard;
+use crate::{
+    connection::Connection,
+    encoded::{Dialect, Encoded},
+    io::{ConnectionKey, Happening, LinkId, Payload},
+    outbox::Outbox,
+};
+
+/// How long a closing WebSocket may take to accept what was queued for it.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// What a handshake asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// `EIO=`.
+    pub revision: Revision,
+    /// `b64=`.
+    pub base64_only: bool,
+}
+
+impl Shard {
+    /// Opens a session whose only transport is the WebSocket `link`.
+    ///
+    /// `greeting` goes out before the `open` packet, in the same write: the answer to the upgrade request.
+    pub fn open_websocket(
+        &mut self,
+        link: LinkId,
+        opening: Opening,
+        greeting: Option<Bytes>,
+        now: Instant,
+    ) -> ConnectionKey {
+        let (index, open) = self.insert(Transport::WebSocket, opening, Some(link), now);
+        if let Some(greeting) = greeting {
+            self.send(index, Arc::new(Encoded::raw(greeting)));
+        }
+        self.send(index, Arc::new(open));
+        self.connect_main_namespace(index, now);
+        self.key(index)
+    }
+
+    /// Opens a polling session; the payload is the answer to its handshake.
+    pub fn open_polling(&mut self, opening: Opening, now: Instant) -> Payload {
+        let (index, open) = self.insert(Transport::Polling, opening, None, now);
+        let mut payload = self.payload_encoder(index);
+        open.add_to_payload(&mut payload);
+        // A client of revision 3 may find the answer of its main namespace in the same payload.
+        self.connect_main_namespace(index, now);
+        self.connections[index as usize].outbox.drain_into(&mut payload);
+        self.payload(payload)
+    }
+
+    fn insert(
+        &mut self,
+        transport: Transport,
+        opening: Opening,
+        link: Option<LinkId>,
+        now: Instant,
+    ) -> (u32, Encoded) {
+        let sid = self.sid_key.mint(self.owner, &mut self.rng);
+        let open = open_packet(sid.as_str(), self.engine.upgrades_from(transport), &self.engine);
+        self.generation = self.generation.wrapping_add(1);
+        let connect_timeout = Duration::from_millis(self.limits.connect_timeout_ms.into());
+        let index = self.connections.insert(Connection {
+            session: Session::open(opening.revision, transport, &self.engine, now),
+            sid,
+            generation: self.generation,
+            dialect: Dialect { revision: opening.revision, base64_only: opening.base64_only },
+            outbox: Outbox::default(),
+            assembler: Assembler::new(),
+            sockets: SmallVec::new(),
+            link,
+            probe: None,
+            poll: None,
+            connect_by: Some(now + connect_timeout),
+            closing_by: None,
+            armed: None,
+            held: None,
+            dirty: false,
+            blocked: false,
+            has_left: false,
+        });
+        let index = u32::try_from(index).expect("connections are limited below 2^31");
+        let (connections, state) = (&self.connections, &self.sid_hash);
+        let hash = |index: &u32| state.hash_one(connections[*index as usize].sid);
+        self.sids.insert_unique(hash(&index), index, hash);
+        self.arm(index);
+        (index, Encoded::packet(|out| out.extend_from_slice(open.as_bytes())))
+    }
+
+    fn key(&self, index: u32) -> ConnectionKey {
+        ConnectionKey { index, generation: self.connections[index as usize].generation }
+    }
+
+    /// A WebSocket is gone: end of stream, or broken if `reason` says so.
+    pub fn handle_link_closed(&mut self, key: ConnectionKey, link: LinkId, reason: CloseReason) {
+        let Some(index) = self.index_of(key) else { return };
+        let connection = &mut self.connections[index as usize];
+        if connection.probe == Some(link) {
+            connection.probe = None;
+            connection.session.probe_closed();
+        } else if connection.link == Some(link) {
+            connection.link = None;
+            if connection.closing_by.is_none() {
+                self.end_sockets(index);
+                self.happening(Happening::SessionClosed(reason));
+            }
+            self.remove(index);
+        }
+    }
+
+    /// Ends a session for `reason`: its sockets leave at once; its transport is told as far as the
+    /// protocol has words for it.
+    pub(super) fn close(&mut self, index: u32, reason: CloseReason, now: Instant) {
+        let connection = &mut self.connections[index as usize];
+        if connection.closing_by.is_some() || connection.session.is_closing() {
+            return;
+        }
+        connection.held = None;
+        self.doomed.extend(connection.probe.take());
+        self.end_sockets(index);
+        self.happening(Happening::SessionClosed(reason));
+        match self.connections[index as usize].session.transport() {
+            Transport::WebSocket => self.close_websocket(index, now),
+            Transport::Polling => self.close_polling(index, reason, now),
+        }
+    }
+
+    fn close_websocket(&mut self, index: u32, now: Instant) {
+        let close_frame = self.constants.close_frame.clone();
+        self.send(index, close_frame);
+        self.connections[index as usize].closing_by = Some(now + CLOSE_GRACE);
+        self.arm(index);
+    }
+
+    fn close_polling(&mut self, index: u32, reason: CloseReason, now: Instant) {
+        let orderly = matches!(reason, CloseReason::ForcedClose | CloseReason::ShuttingDown);
+        let connection = &mut self.connections[index as usize];
+        if connection.poll.is_some() {
+            // The client that closes hears a noop, any other the close.
+            let last = match reason {
+                CloseReason::TransportClose => self.constants.noop.clone(),
+                _ => self.constants.close.clone(),
+            };
+            connection.closing_by = Some(now);
+            self.send(index, last);
+        } else if orderly {
+            connection.session.close_on_next_poll(now);
+            connection.connect_by = None;
+            self.arm(index);
+        } else {
+            self.remove(index);
+        }
+    }
+
+    /// Ends a session that cannot be told any more, and cuts its transport off.
+    pub(super) fn cut_off(&mut self, index: u32, reason: CloseReason) {
+        let connection = &mut self.connections[index as usize];
+        self.doomed.extend(connection.probe.take());
+        self.doomed.extend(connection.link.take());
+        if let Some(poll) = connection.poll.take() {
+            let payload = self.lone_packet(index, &self.constants.close.clone());
+            self.late_answers.push((poll, payload));
+        }
+        if self.connections[index as usize].closing_by.is_none() {
+            self.end_sockets(index);
+            self.happening(Happening::SessionClosed(reason));
+        }
+        self.remove(index);
+    }
+
+    /// Forgets a connection whose sockets and transports are gone.
+    pub(super) fn remove(&mut self, index: u32) {
+        let hash = self.sid_hash.hash_one(self.connections[index as usize].sid);
+        if let Ok(entry) = self.sids.find_entry(hash, |other| *other == index) {
+            entry.remove();
+        }
+        self.connections.remove(index as usize);
+        if self.connections.is_empty() {
+            // Memory comes back after a wave has gone.
+            self.connections.shrink_to_fit();
+            self.sids.shrink_to_fit(|_| 0);
+        }
+    }
+
+    /// Ends up to `count` sessions because the server is going away; true while there are more.
+    ///
+    /// Clients see `transport close` and reconnect, elsewhere.
+    pub fn drain(&mut self, count: usize, now: Instant) -> bool {
+        let open = |(_, connection): &(usize, &Connection)| {
+            connection.closing_by.is_none() && !connection.session.is_closing()
+        };
+        let from = self.drained_to;
+        let rest = self.connections.iter().filter(open).filter(|(index, _)| *index >= from);
+        let chosen: Vec<usize> = rest.map(|(index, _)| index).take(count).collect();
+        for index in &chosen {
+            self.close(u32::try_from(*index).unwrap_or(u32::MAX), CloseReason::ShuttingDown, now);
+        }
+        self.drained_to = chosen.last().map_or(0, |last| last + 1);
+        self.connections.iter().any(|entry| open(&entry))
+    }
+}

@@ -1,0 +1,237 @@
+//! Sockets: connecting to namespaces and leaving them, joining rooms and leaving them.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use adapter::{Subscription, Subscriptions, Ticket};
+use rooms::{Joined, Left, Registry, SocketKey};
+use socketio::{NamespaceName, Protocol, RoomName, SocketId, string_field};
+
+use super::{Namespace, Shard};
+use crate::{
+    connection::{Held, SocketRef},
+    encoded::Encoded,
+    io::{ConnectRefusal, Happening, Output},
+    policy::Policy,
+};
+
+/// How often a fresh random id is drawn before giving up on finding a free one.
+const ID_ATTEMPTS: usize = 3;
+
+impl Shard {
+    /// On revision 3 the server joins `/` by itself.
+    pub(super) fn connect_main_namespace(&mut self, index: u32, now: Instant) {
+        if self.connections[index as usize].protocol() == Protocol::V4 {
+            self.connect(index, "/", None, now);
+        }
+    }
+
+    /// A client asks to connect to a namespace; `data` is its auth object.
+    pub(super) fn connect(&mut self, index: u32, name: &str, data: Option<&str>, now: Instant) {
+        let protocol = self.connections[index as usize].protocol();
+        let (name, query) = split_query(protocol, name);
+        if self.socket_in(index, name).is_some() {
+            return self.offend(index, "CONNECT to a namespace already joined", now);
+        }
+        let token = match (query, data) {
+            (Some(query), _) => query_value(query, "token"),
+            (None, Some(auth)) => string_field(auth, "token"),
+            (None, None) => None,
+        };
+        match self.admit(index, name, token.as_deref()) {
+            Ok(policy) => self.connect_admitted(index, name, &policy),
+            Err(refusal) => self.refuse_connect(index, protocol, name, refusal),
+        }
+    }
+
+    fn admit(&self, index: u32, name: &str, token: Option<&str>) -> Result<Rc<Policy>, ConnectRefusal> {
+        let policy = self.policies.find(name).ok_or(ConnectRefusal::UnknownNamespace)?;
+        let joined = self.connections[index as usize].sockets.len();
+        if joined >= usize::from(self.limits.namespaces_per_connection) {
+            return Err(ConnectRefusal::TooManyNamespaces);
+        }
+        if policy.admits(token) { Ok(policy.clone()) } else { Err(ConnectRefusal::NotAuthorized) }
+    }
+
+    fn refuse_connect(&mut self, index: u32, protocol: Protocol, name: &str, refusal: ConnectRefusal) {
+        let policy = self.policies.find(name);
+        let (message, data) = match refusal {
+            ConnectRefusal::UnknownNamespace if protocol == Protocol::V4 => {
+                ("Invalid namespace", Some(r#"{"message":"Invalid namespace"}"#))
+            }
+            ConnectRefusal::UnknownNamespace => ("Invalid namespace", None),
+            ConnectRefusal::TooManyNamespaces => ("Too many namespaces", None),
+            ConnectRefusal::NotAuthorized => {
+                ("Not authorized", policy.and_then(|policy| policy.refusal_data.as_deref()))
+            }
+        };
+        let answer = Encoded::packet(|out| {
+            out.push(b'4');
+            socketio::encode_connect_error(out, protocol, name, message, data);
+        });
+        self.send(index, Arc::new(answer));
+        self.happening(Happening::ConnectRefused(refusal));
+    }
+
+    fn connect_admitted(&mut self, index: u32, name: &str, policy: &Rc<Policy>) {
+        let namespace = self.namespace(name, policy);
+        let Some((socket, id)) = self.add_socket(index, namespace, name) else {
+            return self.refuse_connect(
+                index,
+                self.connections[index as usize].protocol(),
+                name,
+                ConnectRefusal::NotAuthorized,
+            );
+        };
+        let connection = &mut self.connections[index as usize];
+        connection.sockets.push(SocketRef { namespace, socket });
+        connection.connect_by = None;
+        let protocol = connection.protocol();
+        self.await_subscription(index, namespace, None);
+        self.await_subscription(index, namespace, Some(id.as_room()));
+        for room in &policy.join {
+            self.join(index, SocketRef { namespace, socket }, room);
+        }
+        let answer = Encoded::packet(|out| {
+            out.push(b'4');
+            socketio::encode_connect(out, protocol, name, id.as_str());
+        });
+        self.answer_when_in_force(index, answer);
+    }
+
+    /// Gives the connection a socket in the namespace, with the id that its revision asks for.
+    fn add_socket(&mut self, index: u32, namespace: u32, name: &str) -> Option<(SocketKey, SocketId)> {
+        let connection = &self.connections[index as usize];
+        let rooms = &mut self.namespaces[namespace as usize].rooms;
+        // Clients of revision 3 compute their ids from the sid: the server has to use the same.
+        let derived = match (connection.protocol(), name) {
+            (Protocol::V5, _) => None,
+            (Protocol::V4, "/") => Some(SocketId::new(connection.sid.as_str())),
+            (Protocol::V4, name) => Some(SocketId::new(format!("{name}#{}", connection.sid.as_str()))),
+        };
+        if let Some(id) = derived {
+            return rooms.add(id.clone(), index).map(|key| (key, id));
+        }
+        (0..ID_ATTEMPTS).find_map(|_| {
+            let id = SocketId::random(&mut self.rng);
+            rooms.add(id.clone(), index).map(|key| (key, id))
+        })
+    }
+
+    fn namespace(&mut self, name: &str, policy: &Rc<Policy>) -> u32 {
+        if let Some(index) = self.namespace_names.get(name) {
+            return *index;
+        }
+        let name = NamespaceName::new(name);
+        let namespace = Namespace { name: name.clone(), policy: policy.clone(), rooms: Registry::default() };
+        let index = u32::try_from(self.namespaces.insert(namespace)).expect("fewer namespaces than sockets");
+        self.namespace_names.insert(name, index);
+        index
+    }
+
+    /// The connection's socket in the namespace of this name.
+    pub(super) fn socket_in(&self, index: u32, name: &str) -> Option<SocketRef> {
+        let sockets = &self.connections[index as usize].sockets;
+        sockets
+            .iter()
+            .find(|socket| self.namespaces[socket.namespace as usize].name.as_str() == name)
+            .copied()
+    }
+
+    /// A client leaves a namespace. Leaving one that it is not in is no offence.
+    pub(super) fn disconnect(&mut self, index: u32, name: &str) {
+        let (name, _) = split_query(self.connections[index as usize].protocol(), name);
+        let Some(socket) = self.socket_in(index, name) else { return };
+        let connection = &mut self.connections[index as usize];
+        connection.sockets.retain(|other| *other != socket);
+        connection.has_left = true;
+        self.end_socket(socket);
+    }
+
+    /// All sockets of a connection leave their rooms and namespaces.
+    pub(super) fn end_sockets(&mut self, index: u32) {
+        for socket in std::mem::take(&mut self.connections[index as usize].sockets) {
+            self.end_socket(socket);
+        }
+    }
+
+    fn end_socket(&mut self, socket: SocketRef) {
+        let Namespace { name, rooms, .. } = &mut self.namespaces[socket.namespace as usize];
+        let confirmed = self.subscriptions == Subscriptions::Confirmed;
+        let outputs = &mut self.outputs;
+        let mut unsubscribe = |room: Option<RoomName>| {
+            if confirmed {
+                outputs.push_back(Output::Unsubscribe(Subscription { namespace: name.clone(), room }));
+            }
+        };
+        if let Some(member) = rooms.remove(socket.socket, |room| unsubscribe(Some(room.clone()))) {
+            unsubscribe(Some(member.id.as_room()));
+        }
+        if rooms.is_empty() {
+            unsubscribe(None);
+            let namespace = self.namespaces.remove(socket.namespace as usize);
+            self.namespace_names.remove(&namespace.name);
+        }
+    }
+
+    /// Puts a socket into a room; false if it may not be in any more.
+    pub(super) fn join(&mut self, index: u32, socket: SocketRef, room: &RoomName) -> bool {
+        let rooms = &mut self.namespaces[socket.namespace as usize].rooms;
+        let full = rooms.room_count_of(socket.socket) >= usize::from(self.limits.rooms_per_socket);
+        if full && !rooms.is_in(socket.socket, room.as_str()) {
+            return false;
+        }
+        if rooms.join(socket.socket, room) != Joined::Already {
+            self.await_subscription(index, socket.namespace, Some(room.clone()));
+        }
+        true
+    }
+
+    pub(super) fn leave(&mut self, socket: SocketRef, room: &str) {
+        let namespace = &mut self.namespaces[socket.namespace as usize];
+        let last = namespace.rooms.leave(socket.socket, room) == Left::Last;
+        if last && self.subscriptions == Subscriptions::Confirmed {
+            let room = Some(RoomName::new(room));
+            let subscription = Subscription { namespace: namespace.name.clone(), room };
+            self.outputs.push_back(Output::Unsubscribe(subscription));
+        }
+    }
+
+    /// Makes the connection wait for a subscription, where joins have to wait at all. A further member asks
+    /// too: the first one's subscription may not be in force yet.
+    fn await_subscription(&mut self, index: u32, namespace: u32, room: Option<RoomName>) {
+        if self.subscriptions == Subscriptions::NotNeeded {
+            return;
+        }
+        let connection = &mut self.connections[index as usize];
+        connection.held.get_or_insert_default().awaited += 1;
+        let ticket = Ticket(u64::from(connection.generation) << 32 | u64::from(index));
+        let namespace = self.namespaces[namespace as usize].name.clone();
+        self.outputs.push_back(Output::Subscribe(Subscription { namespace, room }, Some(ticket)));
+    }
+
+    /// Sends the answer to a packet once everything that the packet caused is in force.
+    pub(super) fn answer_when_in_force(&mut self, index: u32, answer: Encoded) {
+        let answer = Arc::new(answer);
+        match &mut self.connections[index as usize].held {
+            Some(held) if held.awaited > 0 => {
+                let held: &mut Held = held;
+                held.answer = Some(answer);
+            }
+            _ => self.send(index, answer),
+        }
+    }
+}
+
+/// Clients of revision 3 put credentials behind the namespace's name; on revision 5 a query is part of it.
+pub(super) fn split_query(protocol: Protocol, name: &str) -> (&str, Option<&str>) {
+    match (protocol, name.split_once('?')) {
+        (Protocol::V4, Some((name, query))) => (name, Some(query)),
+        _ => (name, None),
+    }
+}
+
+fn query_value(query: &str, key: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,254 @@
+//! HTTP long-polling of a session, and its move to WebSocket.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use engineio::{
+    BodyForm, CloseReason, HttpFault, Lane, PayloadEncoder, PeerFault, Revision, SessionId, Transport,
+    decode_body,
+};
+
+use super::Shard;
+use crate::{
+    encoded::Encoded,
+    io::{ConnectionKey, Happening, LinkId, Payload, PollId},
+    shard::packets::Flow,
+};
+
+/// Why a request of a polling session was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// By the error table, as JSON.
+    Fault(HttpFault),
+    /// 400 with an empty body; the session has ended: a second poll or push beside a running one, or a
+    /// body of the wrong kind.
+    Offence,
+    /// For an upgrade: the session has a WebSocket already. The new one is closed; the session lives.
+    Busy,
+}
+
+impl Shard {
+    /// A poll has come. It is answered through the sink, at the next flush if something waits for it.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the poll is then not remembered.
+    pub fn poll(
+        &mut self,
+        sid: &SessionId,
+        revision: Revision,
+        poll: PollId,
+        now: Instant,
+    ) -> Result<ConnectionKey, Refusal> {
+        let index = self.polling_session(sid, revision)?;
+        let connection = &mut self.connections[index as usize];
+        if let Err(fault) = connection.session.handle_poll() {
+            self.handle_fault(index, Lane::Main, fault, now);
+            return Err(Refusal::Offence);
+        }
+        connection.poll = Some(poll);
+        let key = ConnectionKey { index, generation: connection.generation };
+        if connection.session.is_closing() {
+            connection.closing_by = Some(now);
+            self.send(index, self.constants.noop.clone());
+            self.send(index, self.constants.close.clone());
+        } else if connection.session.release_poll() && connection.outbox.is_empty() {
+            self.send(index, self.constants.noop.clone());
+        }
+        self.mark_dirty(index);
+        Ok(key)
+    }
+
+    /// The client gave a waiting poll up. That ends the session.
+    pub fn handle_poll_lost(&mut self, key: ConnectionKey, poll: PollId, now: Instant) {
+        let Some(index) = self.index_of(key) else { return };
+        let connection = &mut self.connections[index as usize];
+        if connection.poll == Some(poll) {
+            connection.poll = None;
+            connection.session.poll_answered();
+            match connection.closing_by {
+                Some(_) => self.remove(index),
+                None => self.close(index, CloseReason::TransportError, now),
+            }
+        }
+    }
+
+    /// A push begins; its body is still to come.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn push_started(
+        &mut self,
+        sid: &SessionId,
+        revision: Revision,
+        now: Instant,
+    ) -> Result<ConnectionKey, Refusal> {
+        let index = self.polling_session(sid, revision)?;
+        let connection = &mut self.connections[index as usize];
+        if connection.session.is_closing() {
+            return Err(Refusal::Fault(HttpFault::SessionUnknown));
+        }
+        let key = ConnectionKey { index, generation: connection.generation };
+        match connection.session.handle_push() {
+            Ok(()) => Ok(key),
+            Err(fault) => {
+                self.handle_fault(index, Lane::Main, fault, now);
+                Err(Refusal::Offence)
+            }
+        }
+    }
+
+    /// A push has ended without a body to use: too large (the session lives), or cut (it does not).
+    pub fn push_failed(&mut self, key: ConnectionKey, cut: bool, now: Instant) {
+        let Some(index) = self.index_of(key) else { return };
+        self.connections[index as usize].session.push_ended();
+        if cut {
+            self.close(index, CloseReason::TransportError, now);
+        }
+    }
+
+    /// The body of a push has come; its packets are handled in order.
+    ///
+    /// # Errors
+    /// [`Refusal::Offence`] for a binary body on revision 4; [`Refusal::Fault`] if the session has gone
+    /// meanwhile. A packet that is none ends the session, but the push is answered as usual.
+    pub fn push(
+        &mut self,
+        key: ConnectionKey,
+        form: BodyForm,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let index = self.index_of(key).ok_or(Refusal::Fault(HttpFault::SessionUnknown))?;
+        let connection = &mut self.connections[index as usize];
+        connection.session.push_ended();
+        let revision = connection.dialect.revision;
+        for packet in decode_body(revision, form, body) {
+            match packet {
+                Ok(packet) => {
+                    if self.handle_packet(index, Lane::Main, packet, now) == Flow::Closed {
+                        break;
+                    }
+                }
+                Err(fault) => {
+                    let refused = fault == PeerFault::BinaryBody;
+                    self.handle_fault(index, Lane::Main, fault, now);
+                    return if refused { Err(Refusal::Offence) } else { Ok(()) };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn polling_session(&self, sid: &SessionId, revision: Revision) -> Result<u32, Refusal> {
+        let unknown = Refusal::Fault(HttpFault::SessionUnknown);
+        let index = self.find_sid(sid).ok_or(unknown)?;
+        let connection = &self.connections[index as usize];
+        if connection.closing_by.is_some() {
+            return Err(unknown);
+        }
+        let fits =
+            connection.session.transport() == Transport::Polling && connection.dialect.revision == revision;
+        if fits { Ok(index) } else { Err(Refusal::Fault(HttpFault::BadRequest)) }
+    }
+
+    /// Whether a WebSocket may be opened for the session of this sid.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] if there is no such session, or it speaks another revision.
+    pub fn check_upgrade(&self, sid: &SessionId, revision: Revision) -> Result<(), Refusal> {
+        let unknown = Refusal::Fault(HttpFault::SessionUnknown);
+        let index = self.find_sid(sid).ok_or(unknown)?;
+        let connection = &self.connections[index as usize];
+        if connection.closing_by.is_some() || connection.session.is_closing() {
+            return Err(unknown);
+        }
+        match connection.dialect.revision == revision {
+            true => Ok(()),
+            false => Err(Refusal::Fault(HttpFault::BadRequest)),
+        }
+    }
+
+    /// Opens the WebSocket `link` beside a polling session. `greeting` goes out first, whatever the result
+    /// but [`Refusal::Fault`]: the answer to the upgrade request.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] as [`Self::check_upgrade`], or [`Refusal::Busy`]; the link is then the caller's
+    /// to answer and close.
+    pub fn open_probe(
+        &mut self,
+        sid: &SessionId,
+        revision: Revision,
+        link: LinkId,
+        now: Instant,
+    ) -> Result<ConnectionKey, Refusal> {
+        self.check_upgrade(sid, revision)?;
+        let index = self.find_sid(sid).ok_or(Refusal::Fault(HttpFault::SessionUnknown))?;
+        let connection = &mut self.connections[index as usize];
+        if !self.engine.allow_upgrades || !connection.session.probe_opened(&self.engine, now) {
+            return Err(Refusal::Busy);
+        }
+        connection.probe = Some(link);
+        let key = ConnectionKey { index, generation: connection.generation };
+        self.arm(index);
+        Ok(key)
+    }
+
+    /// `3probe` on the probe; and the waiting poll is released so that the client can stop polling.
+    pub(super) fn answer_probe(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        if let Some(link) = connection.probe {
+            self.probe_answers.push((link, self.constants.probe_pong.clone()));
+        }
+        self.release_poll(index);
+    }
+
+    /// The probe is the transport now. What waits in the outbox goes over it, in order.
+    pub(super) fn complete_upgrade(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        connection.link = connection.probe.take();
+        connection.blocked = false;
+        if let Some(poll) = connection.poll.take() {
+            // Real clients have no poll waiting here. It must not take what the WebSocket gets.
+            connection.session.poll_answered();
+            let payload = self.lone_packet(index, &self.constants.noop.clone());
+            self.late_answers.push((poll, payload));
+        }
+        self.happening(Happening::Upgraded);
+        self.mark_dirty(index);
+    }
+
+    fn release_poll(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        if connection.session.release_poll() && connection.outbox.is_empty() {
+            self.send(index, self.constants.noop.clone());
+        }
+    }
+
+    /// Closes the probe; polling goes on.
+    pub(super) fn drop_probe(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        connection.session.probe_closed();
+        self.doomed.extend(connection.probe.take());
+    }
+
+    pub(super) fn payload_encoder(&self, index: u32) -> PayloadEncoder {
+        let dialect = self.connections[index as usize].dialect;
+        PayloadEncoder::new(dialect.revision, dialect.base64_only)
+    }
+
+    /// The answer to a poll that gets one packet beside the outbox.
+    pub(super) fn lone_packet(&mut self, index: u32, packet: &Encoded) -> Payload {
+        let mut payload = self.payload_encoder(index);
+        packet.add_to_payload(&mut payload);
+        self.payload(payload)
+    }
+
+    pub(super) fn payload(&mut self, encoder: PayloadEncoder) -> Payload {
+        let (body, form) = encoder.finish();
+        self.counters.bytes_out += body.len() as u64;
+        Payload { body: Bytes::from(body), form }
+    }
+}
+
+/// A packet for a WebSocket that is not its session's transport yet.
+pub(super) type ProbeAnswer = (LinkId, Arc<Encoded>);

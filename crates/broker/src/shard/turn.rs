@@ -1,0 +1,172 @@
+//! The end of a turn: deadlines, and one write per dirty connection.
+
+use std::{io::IoSlice, time::Instant};
+
+use engineio::{CloseReason, Expired, Transport};
+
+use super::{LINK_KEY, Shard};
+use crate::{
+    io::{Happening, LinkId, Sink},
+    outbox::Flushed,
+    wheel::Tick,
+};
+
+impl Shard {
+    /// When [`Self::handle_timeouts`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Arranges for `expired` of [`Self::handle_timeouts`] to be called with `link` at about `at`, and at
+    /// most 33 s from now. It cannot be taken back: the owner looks whether it still matters.
+    pub fn arm_link(&mut self, link: LinkId, at: Instant) {
+        self.wheel.arm(link.0 | LINK_KEY, at);
+    }
+
+    /// Does what is due at `now`; names each link whose time has come to `expired`.
+    pub fn handle_timeouts(&mut self, now: Instant, mut expired: impl FnMut(LinkId)) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now, &mut due);
+        for (key, tick) in due.drain(..) {
+            match key & LINK_KEY {
+                0 => self.handle_timeout(key, tick, now),
+                _ => expired(LinkId(key & !LINK_KEY)),
+            }
+        }
+        self.due = due;
+    }
+
+    fn handle_timeout(&mut self, index: u32, tick: Tick, now: Instant) {
+        match self.connections.get_mut(index as usize) {
+            // Armed for another time since, or another connection by now.
+            Some(connection) if connection.armed == Some(tick) => connection.armed = None,
+            _ => return,
+        }
+        self.expire(index, now);
+        if self.connections.contains(index as usize) {
+            self.arm(index);
+        }
+    }
+
+    fn expire(&mut self, index: u32, now: Instant) {
+        let connection = &mut self.connections[index as usize];
+        if let Some(at) = connection.closing_by {
+            if at <= now {
+                self.cut_off(index, CloseReason::ForcedClose);
+            }
+            return;
+        }
+        if connection.connect_by.is_some_and(|at| at <= now) {
+            connection.connect_by = None;
+            return self.close(index, CloseReason::ForcedClose, now);
+        }
+        while let Some(connection) = self.connections.get_mut(index as usize) {
+            match connection.session.handle_timeout(&self.engine, now) {
+                None => return,
+                Some(Expired::Ping) => self.send(index, self.constants.ping.clone()),
+                Some(Expired::Probe) => self.drop_probe(index),
+                Some(Expired::Session(reason)) if connection.session.is_closing() => {
+                    // It has been reported when it was closed.
+                    let _: CloseReason = reason;
+                    return self.remove(index);
+                }
+                Some(Expired::Session(reason)) => return self.close(index, reason, now),
+            }
+        }
+    }
+
+    /// The link takes bytes again.
+    pub fn handle_writable(&mut self, key: crate::ConnectionKey, link: LinkId) {
+        let Some(index) = self.index_of(key) else { return };
+        let connection = &mut self.connections[index as usize];
+        if connection.link == Some(link) && connection.blocked {
+            connection.blocked = false;
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Writes what the turn has produced: one gathered write per dirty connection. Call it once at the end of
+    /// each turn, before draining [`Self::poll_output`].
+    pub fn flush(&mut self, sink: &mut impl Sink) {
+        self.close_overflowed();
+        for (link, answer) in std::mem::take(&mut self.probe_answers) {
+            // A fresh WebSocket takes seven bytes; if it is broken, reading will tell.
+            let dialect = crate::Dialect { revision: engineio::Revision::V4, base64_only: false };
+            let _: Result<usize, _> = sink.write(link, &[IoSlice::new(answer.frames(dialect))]);
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            // Closed in this turn, and its place perhaps taken already by a connection with an entry of its
+            // own: flushing that one twice does no harm.
+            if self.connections.contains(index as usize) {
+                self.flush_connection(index, sink);
+            }
+        }
+        self.dirty = dirty;
+        for (poll, payload) in self.late_answers.drain(..) {
+            sink.answer(poll, payload);
+        }
+        for link in self.doomed.drain(..) {
+            sink.close(link);
+        }
+    }
+
+    fn close_overflowed(&mut self) {
+        for key in std::mem::take(&mut self.overflowed) {
+            if let Some(index) = self.index_of(key) {
+                let queued_bytes = self.connections[index as usize].outbox.queued_bytes();
+                self.happening(Happening::SlowClientClosed { queued_bytes });
+                self.cut_off(index, CloseReason::TransportError);
+            }
+        }
+    }
+
+    fn flush_connection(&mut self, index: u32, sink: &mut impl Sink) {
+        let connection = &mut self.connections[index as usize];
+        connection.dirty = false;
+        match (connection.session.transport(), connection.link, connection.poll) {
+            (Transport::WebSocket, Some(link), _) => self.flush_websocket(index, link, sink),
+            (Transport::Polling, _, Some(_)) => self.flush_poll(index, sink),
+            // A polling session without a poll: what is queued waits for the next one.
+            _ => {}
+        }
+    }
+
+    fn flush_websocket(&mut self, index: u32, link: LinkId, sink: &mut impl Sink) {
+        let connection = &mut self.connections[index as usize];
+        if connection.blocked {
+            return;
+        }
+        let bytes_out = &mut self.counters.bytes_out;
+        let flushed = connection.outbox.flush(connection.dialect, |slices| {
+            let taken = sink.write(link, slices)?;
+            *bytes_out += taken as u64;
+            Ok::<_, std::io::Error>(taken)
+        });
+        match flushed {
+            Ok(Flushed::All) if connection.closing_by.is_some() => {
+                self.cut_off(index, CloseReason::ForcedClose);
+            }
+            Ok(Flushed::All) => {}
+            Ok(Flushed::Blocked) => connection.blocked = true,
+            Err(_) => self.cut_off(index, CloseReason::TransportError),
+        }
+    }
+
+    fn flush_poll(&mut self, index: u32, sink: &mut impl Sink) {
+        let mut payload = self.payload_encoder(index);
+        let connection = &mut self.connections[index as usize];
+        if connection.outbox.is_empty() {
+            return;
+        }
+        let Some(poll) = connection.poll.take() else { return };
+        connection.session.poll_answered();
+        connection.outbox.drain_into(&mut payload);
+        let closing = connection.closing_by.is_some();
+        let payload = self.payload(payload);
+        sink.answer(poll, payload);
+        if closing {
+            self.remove(index);
+        }
+    }
+}
