@@ -121,9 +121,9 @@ mod tests {
         let mut wheel = Wheel::new(start);
         wheel.arm(7, start + 20 * TICK);
         assert_eq!(wheel.next(), Some(start + 20 * TICK));
-        assert_eq!(expire(&mut wheel, start + 19 * TICK), []);
+        assert_eq!(expire(&mut wheel, start + 19 * TICK), Vec::<u32>::new());
         assert_eq!(expire(&mut wheel, start + 20 * TICK), [7]);
-        assert_eq!(expire(&mut wheel, start + 9999 * TICK), []);
+        assert_eq!(expire(&mut wheel, start + 9999 * TICK), Vec::<u32>::new());
         assert_eq!(wheel.next(), None);
     }
 
@@ -140,7 +140,7 @@ mod tests {
     fn the_past_is_due_at_the_next_tick() {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
-        assert_eq!(expire(&mut wheel, start + 100 * TICK), []);
+        assert_eq!(expire(&mut wheel, start + 100 * TICK), Vec::<u32>::new());
         wheel.arm(1, start);
         assert_eq!(expire(&mut wheel, start + 101 * TICK), [1]);
     }

@@ -53,11 +53,11 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heartbeat {
     /// Revision 4: the timer fires when the next ping is to be sent.
-    PingDue,
+    Pause,
     /// Revision 4: the timer fires when the pong is late; another packet may push it back once.
     PongDue { extended: bool },
     /// Revision 3: the timer fires when the client's ping is late.
-    ClientPingDue,
+    ClientPing,
 }
 
 /// Over which transport of the session a packet came.
@@ -106,7 +106,7 @@ impl Session {
                 Transport::Polling => State::Polling,
                 Transport::WebSocket => State::WebSocket,
             },
-            heartbeat: Heartbeat::PingDue,
+            heartbeat: Heartbeat::Pause,
             poll_waiting: false,
             push_running: false,
             timers: Timers::default(),
@@ -225,8 +225,8 @@ impl Session {
 
     fn restart_heartbeat(&mut self, config: &EngineConfig, now: Instant) {
         let (heartbeat, patience) = match self.revision {
-            Revision::V4 => (Heartbeat::PingDue, config.ping_interval()),
-            Revision::V3 => (Heartbeat::ClientPingDue, config.ping_interval() + config.ping_timeout()),
+            Revision::V4 => (Heartbeat::Pause, config.ping_interval()),
+            Revision::V3 => (Heartbeat::ClientPing, config.ping_interval() + config.ping_timeout()),
         };
         self.heartbeat = heartbeat;
         self.timers.set(Timer::Heartbeat, now + patience);
@@ -306,7 +306,7 @@ impl Session {
     /// What is due at `now`. Call until `None`.
     pub fn handle_timeout(&mut self, config: &EngineConfig, now: Instant) -> Option<Expired> {
         match self.timers.expire(now)? {
-            Timer::Heartbeat if self.heartbeat == Heartbeat::PingDue => {
+            Timer::Heartbeat if self.heartbeat == Heartbeat::Pause => {
                 self.heartbeat = Heartbeat::PongDue { extended: false };
                 self.timers.set(Timer::Heartbeat, now + config.ping_timeout());
                 Some(Expired::Ping)
@@ -471,7 +471,10 @@ mod tests {
     fn a_close_that_nobody_fetches_ends_after_thirty_seconds() {
         let (mut session, config, now) = session(Revision::V4, Transport::Polling);
         session.close_on_next_poll(now);
-        assert_eq!(session.handle_packet(Lane::Main, PacketKind::Message, false, &config, now), Ok(Reaction::None));
+        assert_eq!(
+            session.handle_packet(Lane::Main, PacketKind::Message, false, &config, now),
+            Ok(Reaction::None)
+        );
         assert_eq!(session.poll_timeout(), Some(now + CLOSE_TIMEOUT));
         assert_eq!(
             session.handle_timeout(&config, now + CLOSE_TIMEOUT),

@@ -1,27 +1,12 @@
 //! Messages out of the bytes of a client, wherever the reads happen to split them.
 
-use std::{borrow::Cow, str};
+use std::borrow::Cow;
 
 use crate::{
-    Fault, Opcode,
+    Fault, Message, Opcode,
     header::{ClientHeader, HEADER_BYTES_MAX},
     mask::unmask,
 };
-
-/// One message or control frame of a client, borrowing from the read where it arrived whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// A text message.
-    Text(Cow<'a, str>),
-    /// A binary message.
-    Binary(Cow<'a, [u8]>),
-    /// To be answered by a pong with the same bytes, at most 125.
-    Ping(Cow<'a, [u8]>),
-    /// The answer to a ping, or a one-sided sign of life.
-    Pong,
-    /// The end, with the code if the client gave one. To be answered by a close frame.
-    Close(Option<u16>),
-}
 
 /// What [`Decoder::decode`] made of its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +101,7 @@ impl Decoder {
                 let (_, payload) = input.split_at_mut(header.len);
                 let (payload, _) = payload.split_at_mut(header.payload_len);
                 unmask(payload, header.mask, 0);
-                let message = message(header.opcode, Cow::Borrowed(payload))?;
+                let message = Message::of(header.opcode, Cow::Borrowed(payload))?;
                 return Ok(Step { consumed: header.len + header.payload_len, message: Some(message) });
             }
         }
@@ -205,15 +190,15 @@ impl Partial {
     fn end_frame(&mut self, header: ClientHeader) -> Result<Option<Message<'static>>, Fault> {
         self.frame = None;
         if header.opcode.is_control() {
-            return message(header.opcode, Cow::Owned(std::mem::take(&mut self.control))).map(Some);
+            return Message::of(header.opcode, Cow::Owned(std::mem::take(&mut self.control))).map(Some);
         }
         if !header.is_final {
             return Ok(None);
         }
         let payload = Cow::Owned(std::mem::take(&mut self.payload));
         match self.message.take() {
-            Some(DataKind::Text) => message(Opcode::Text, payload).map(Some),
-            Some(DataKind::Binary) => message(Opcode::Binary, payload).map(Some),
+            Some(DataKind::Text) => Message::of(Opcode::Text, payload).map(Some),
+            Some(DataKind::Binary) => Message::of(Opcode::Binary, payload).map(Some),
             None => Err(Fault::Protocol(CONTINUES_NOTHING)),
         }
     }
@@ -239,38 +224,6 @@ fn check_order(
         return Err(Fault::TooBig);
     }
     Ok(())
-}
-
-fn message(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Message<'_>, Fault> {
-    Ok(match opcode {
-        Opcode::Text => Message::Text(text(payload)?),
-        Opcode::Binary | Opcode::Continuation => Message::Binary(payload),
-        Opcode::Ping => Message::Ping(payload),
-        Opcode::Pong => Message::Pong,
-        Opcode::Close => Message::Close(close_code(&payload)?),
-    })
-}
-
-fn text(payload: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Fault> {
-    match payload {
-        Cow::Borrowed(bytes) => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Fault::NotUtf8),
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Fault::NotUtf8),
-    }
-}
-
-/// Source: RFC 6455 sections 5.5.1 and 7.4; the registry of close codes goes up to 1014.
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Fault> {
-    let (code, reason) = match payload {
-        [] => return Ok(None),
-        [_] => return Err(Fault::Protocol("close frame with half a code")),
-        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
-    };
-    // 1004 to 1006 stand for what never travels, such as "no code".
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Fault::Protocol("close code that must not be sent"));
-    }
-    str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
-    Ok(Some(code))
 }
 
 #[cfg(test)]
@@ -418,22 +371,6 @@ mod tests {
         for second in [0x01, 0x81, 0x02, 0x82] {
             let stream = [client_frame(0x01, b"a"), client_frame(second, b"b")].concat();
             check(&stream, &[], Some(Fault::Protocol("new message inside a fragmented one")));
-        }
-    }
-
-    #[test]
-    fn close_frames_are_checked() {
-        let close =
-            |code: u16, reason: &[u8]| client_frame(0x88, &[code.to_be_bytes().as_slice(), reason].concat());
-        check(&client_frame(0x88, b""), &[Message::Close(None)], None);
-        check(&client_frame(0x88, b"\x03"), &[], Some(Fault::Protocol("close frame with half a code")));
-        check(&close(1000, "gone €".as_bytes()), &[Message::Close(Some(1000))], None);
-        check(&close(1000, b"\xff"), &[], Some(Fault::NotUtf8));
-        for code in [1000, 1003, 1007, 1014, 3000, 4999] {
-            check(&close(code, b""), &[Message::Close(Some(code))], None);
-        }
-        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65_535] {
-            check(&close(code, b""), &[], Some(Fault::Protocol("close code that must not be sent")));
         }
     }
 

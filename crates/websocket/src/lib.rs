@@ -5,13 +5,15 @@ mod error;
 mod frame;
 mod header;
 mod mask;
+mod message;
 #[cfg(test)]
 mod peer;
 
-pub use decoder::{Decoder, Message, Step};
+pub use decoder::{Decoder, Step};
 pub use error::Fault;
 pub use frame::{FrameHeader, close_frame, frame, frame_header};
 pub use header::Opcode;
+pub use message::Message;
 
 /// The `Sec-WebSocket-Accept` that answers a request's `Sec-WebSocket-Key`.
 ///
