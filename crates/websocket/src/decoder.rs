@@ -74,9 +74,9 @@ impl Decoder {
 
     /// Decodes at most one message from the front of `input`, which is unmasked in place.
     ///
-    /// To be called while input is left. A frame that is whole, and no fragment, is borrowed from `input`. When `input` ends
-    /// inside a frame the rest is kept in a buffer of the decoder's own, which grows with the bytes that arrive
-    /// and never by what a header declares. Control frames may come between the fragments of a message.
+    /// To be called while input is left. A frame that is whole, and no fragment, is borrowed from `input`.
+    /// When `input` ends inside a frame the rest is kept in a buffer of the decoder's own, which grows with
+    /// the bytes that arrive and never by what a header declares. Control frames may come between the fragments of a message.
     /// `message_bytes_max` is for a whole message, all its fragments together; exactly that many are allowed.
     ///
     /// # Errors
