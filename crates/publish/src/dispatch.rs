@@ -1,0 +1,73 @@
+//! Where published messages go.
+
+use std::future::Future;
+
+use adapter::Broadcast;
+
+/// Where published messages go: the shards of this process, or Redis alone.
+pub trait Dispatch: Clone + Send + Sync + 'static {
+    /// Hands one broadcast over and waits while queues are full, which is what holds back callers.
+    ///
+    /// Futures of one stream are polled for the first time in the order of its messages, and many wait at once:
+    /// an implementation takes the broadcast's place in the order at the first poll and lets no later one
+    /// overtake it. A future that is dropped, because its caller has gone, has handed the broadcast over to
+    /// everyone or to no one.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the broadcast went to no one and a retry is right.
+    fn publish(
+        &self,
+        broadcast: Broadcast,
+        report: ReportLevel,
+    ) -> impl Future<Output = Result<Receipt, Unavailable>> + Send;
+}
+
+/// What the caller waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReportLevel {
+    /// The broadcast is on its way.
+    #[default]
+    Accepted,
+    /// The nodes have said what became of it, or their time is over.
+    Reach,
+}
+
+/// A broadcast that was handed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// What became of it, if [`ReportLevel::Reach`] was asked for.
+    pub reach: Option<Reach>,
+}
+
+/// What became of one broadcast, summed over the nodes that answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Nodes asked, this one included if it holds sockets.
+    pub nodes_asked: u32,
+    /// Nodes that answered in time; the answer is partial if fewer than were asked.
+    pub nodes_answered: u32,
+    /// Names of those that did not, as far as they have names.
+    pub nodes_missing: Vec<String>,
+    /// Sockets it was meant for.
+    pub sockets_matched: u64,
+    /// Sockets whose connection took it or whose queue holds it.
+    pub sockets_written: u64,
+    /// Sockets that will not get it.
+    pub sockets_dropped: Dropped,
+}
+
+/// Sockets that will not get a message, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The message was volatile and the client was not ready.
+    pub not_ready: u64,
+    /// The client's queue was full.
+    pub queue_full: u64,
+    /// The connection was closing.
+    pub closing: u64,
+}
+
+/// Nothing was published; a retry is right. The text says what is away and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);

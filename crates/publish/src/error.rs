@@ -1,0 +1,130 @@
+//! What callers get instead of an answer.
+
+use roomcast_proto::v1;
+use socketio::EventFault;
+use tonic::{Code, Status};
+
+use crate::dispatch::Unavailable;
+
+/// A field that breaks a rule. Its text names field, rule and size, and never holds what the caller sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub(crate) struct FieldFault {
+    /// From the request inwards: `messages[4].rooms[0]`.
+    field: String,
+    rule: Rule,
+}
+
+/// The rule a field breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rule {
+    #[error("is required")]
+    Required,
+    #[error("is empty, at least 1 byte is required")]
+    Empty,
+    #[error("has {bytes} bytes, at most {max} are allowed")]
+    TooManyBytes { bytes: usize, max: usize },
+    #[error("has {count} entries, at most {max} are allowed")]
+    TooManyEntries { count: usize, max: usize },
+    #[error("has {count} rooms together with except, at most {max} are allowed")]
+    TooManyRooms { count: usize, max: usize },
+    #[error("has event, arguments and attachments of {bytes} bytes, at most {max} are allowed")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("has a comma at byte {at}: clients end the name of a namespace there")]
+    Comma { at: usize },
+    #[error("has a control character at byte {at}")]
+    ControlCharacter { at: usize },
+    #[error("is a value that this version does not know")]
+    UnknownValue,
+    #[error("is not served by this version: leave it empty")]
+    NotServed,
+    #[error("{0}")]
+    Event(EventFault),
+}
+
+impl FieldFault {
+    pub(crate) fn new(field: impl Into<String>, rule: Rule) -> Self {
+        Self { field: field.into(), rule }
+    }
+
+    /// The same fault seen from the message that holds `outer`.
+    pub(crate) fn within(self, outer: &str) -> Self {
+        let field = if self.field.is_empty() { outer.to_owned() } else { format!("{outer}.{}", self.field) };
+        Self { field, ..self }
+    }
+
+    fn code(&self) -> Code {
+        match self.rule {
+            Rule::NotServed => Code::Unimplemented,
+            _ => Code::InvalidArgument,
+        }
+    }
+}
+
+impl From<EventFault> for FieldFault {
+    fn from(fault: EventFault) -> Self {
+        let field = match fault {
+            EventFault::EmptyName | EventFault::ReservedName(_) => "event",
+            EventFault::TooManyAttachments { .. } | EventFault::AttachmentUnused(_) => "attachments",
+            _ => "arguments",
+        };
+        Self::new(field, Rule::Event(fault))
+    }
+}
+
+impl From<FieldFault> for Status {
+    fn from(fault: FieldFault) -> Self {
+        Self::new(fault.code(), fault.to_string())
+    }
+}
+
+impl From<Unavailable> for Status {
+    fn from(Unavailable(text): Unavailable) -> Self {
+        Self::unavailable(text)
+    }
+}
+
+/// `status` as an error inside a stream, which goes on behind it.
+pub(crate) fn in_stream(status: &Status) -> v1::Error {
+    v1::Error {
+        code: i32::from(status.code()).unsigned_abs(),
+        message: status.message().to_owned(),
+        retry_after_ms: 0,
+    }
+}
+
+/// The answer to an rpc of the interface that this version does not serve.
+pub(crate) fn not_served(rpc: &str) -> Status {
+    Status::unimplemented(format!("{rpc} is not served by this version of Roomcast"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_way_to_the_field() {
+        let fault = FieldFault::new("rooms[3]", Rule::Empty).within("messages[1]");
+        assert_eq!(fault.to_string(), "messages[1].rooms[3]: is empty, at least 1 byte is required");
+        let whole = FieldFault::new("", Rule::TooLarge { bytes: 5, max: 4 }).within("message");
+        assert!(whole.to_string().starts_with("message: has event,"), "{whole}");
+    }
+
+    #[test]
+    fn each_event_fault_points_at_its_field() {
+        let check = |fault: EventFault, field: &str| assert_eq!(FieldFault::from(fault).field, field);
+        check(EventFault::EmptyName, "event");
+        check(EventFault::ReservedName("connect"), "event");
+        check(EventFault::NotAnArray, "arguments");
+        check(EventFault::PlaceholderOutOfRange { line: 1, column: 1, attachments: 1 }, "arguments");
+        check(EventFault::TooManyAttachments { count: 11, max: 10 }, "attachments");
+        check(EventFault::AttachmentUnused(0), "attachments");
+    }
+
+    #[test]
+    fn errors_in_streams_carry_the_numbers_of_grpc() {
+        assert_eq!(in_stream(&Unavailable("Redis is away".into()).into()).code, 14);
+        assert_eq!(in_stream(&FieldFault::new("event", Rule::Empty).into()).code, 3);
+        assert_eq!(in_stream(&FieldFault::new("idempotency_key", Rule::NotServed).into()).code, 12);
+    }
+}

@@ -1,0 +1,180 @@
+//! The rpcs of `roomcast.v1.Publisher`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use adapter::Broadcast;
+use roomcast_proto::v1;
+use roomcast_proto::v1::publisher_server::Publisher;
+use tokio::sync::watch;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::config::{PublishConfig, size};
+use crate::convert;
+use crate::dispatch::{Dispatch, ReportLevel};
+use crate::error::{FieldFault, Rule, not_served};
+use crate::id::MessageId;
+use crate::stream;
+
+/// The publish API in front of one [`Dispatch`].
+#[derive(Clone, Debug)]
+pub(crate) struct Service<D> {
+    pub(crate) dispatch: D,
+    pub(crate) config: Arc<PublishConfig>,
+    /// True once streams have to end.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl<D: Dispatch> Service<D> {
+    /// Publishes one message that has passed every check, under an id of its own.
+    pub(crate) async fn deliver(
+        &self,
+        broadcast: Broadcast,
+        level: ReportLevel,
+    ) -> Result<v1::Published, Status> {
+        let message_id = next_id().to_string();
+        let receipt = self.dispatch.publish(broadcast, level).await?;
+        Ok(v1::Published { message_id, reach: receipt.reach.map(convert::reach) })
+    }
+
+    /// Checks what `Publish` and each message of `PublishStream` share.
+    pub(crate) fn check(
+        &self,
+        message: Option<v1::Message>,
+        idempotency_key: &str,
+        report: i32,
+    ) -> Result<(Broadcast, ReportLevel), FieldFault> {
+        convert::no_idempotency_key(idempotency_key)?;
+        let level = convert::report(report)?;
+        let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
+        let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
+        Ok((broadcast, level))
+    }
+
+    fn check_batch(&self, messages: Vec<v1::Message>) -> Result<Vec<Broadcast>, FieldFault> {
+        let (count, max) = (messages.len(), size(self.config.batch_messages_max));
+        if count == 0 {
+            return Err(FieldFault::new("messages", Rule::Required));
+        }
+        if count > max {
+            return Err(FieldFault::new("messages", Rule::TooManyEntries { count, max }));
+        }
+        let check = |(nth, message)| {
+            convert::broadcast(message, &self.config)
+                .map_err(|fault| fault.within(&format!("messages[{nth}]")))
+        };
+        messages.into_iter().enumerate().map(check).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl<D: Dispatch> Publisher for Service<D> {
+    async fn publish(
+        &self,
+        request: Request<v1::PublishRequest>,
+    ) -> Result<Response<v1::PublishResponse>, Status> {
+        let v1::PublishRequest { message, idempotency_key, report } = request.into_inner();
+        let (broadcast, level) = self.check(message, &idempotency_key, report)?;
+        let v1::Published { message_id, reach } = self.deliver(broadcast, level).await?;
+        Ok(Response::new(v1::PublishResponse { message_id, reach }))
+    }
+
+    async fn publish_batch(
+        &self,
+        request: Request<v1::PublishBatchRequest>,
+    ) -> Result<Response<v1::PublishBatchResponse>, Status> {
+        let v1::PublishBatchRequest { messages, idempotency_key, report } = request.into_inner();
+        convert::no_idempotency_key(&idempotency_key)?;
+        let level = convert::report(report)?;
+        let broadcasts = self.check_batch(messages)?;
+        let count = broadcasts.len();
+        let mut published = Vec::with_capacity(count);
+        for (nth, broadcast) in broadcasts.into_iter().enumerate() {
+            let answer = self.deliver(broadcast, level).await.map_err(|status| {
+                // Named, so that a retry can leave out what its sockets have already seen.
+                let text = status.message();
+                Status::new(
+                    status.code(),
+                    format!("messages[{nth}]: {text}; {nth} of {count} were published"),
+                )
+            })?;
+            published.push(answer);
+        }
+        Ok(Response::new(v1::PublishBatchResponse { published }))
+    }
+
+    type PublishStreamStream = ReceiverStream<Result<v1::PublishStreamResponse, Status>>;
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<v1::PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        Ok(Response::new(stream::answers(self.clone(), request.into_inner())))
+    }
+
+    type CallStream = BoxStream<v1::CallResponse>;
+
+    async fn call(&self, _: Request<v1::CallRequest>) -> Result<Response<Self::CallStream>, Status> {
+        Err(not_served("Call"))
+    }
+
+    async fn join_rooms(
+        &self,
+        _: Request<v1::JoinRoomsRequest>,
+    ) -> Result<Response<v1::JoinRoomsResponse>, Status> {
+        Err(not_served("JoinRooms"))
+    }
+
+    async fn leave_rooms(
+        &self,
+        _: Request<v1::LeaveRoomsRequest>,
+    ) -> Result<Response<v1::LeaveRoomsResponse>, Status> {
+        Err(not_served("LeaveRooms"))
+    }
+
+    async fn disconnect_sockets(
+        &self,
+        _: Request<v1::DisconnectSocketsRequest>,
+    ) -> Result<Response<v1::DisconnectSocketsResponse>, Status> {
+        Err(not_served("DisconnectSockets"))
+    }
+
+    type FetchSocketsStream = BoxStream<v1::FetchSocketsResponse>;
+
+    async fn fetch_sockets(
+        &self,
+        _: Request<v1::FetchSocketsRequest>,
+    ) -> Result<Response<Self::FetchSocketsStream>, Status> {
+        Err(not_served("FetchSockets"))
+    }
+
+    async fn count_sockets(
+        &self,
+        _: Request<v1::CountSocketsRequest>,
+    ) -> Result<Response<v1::CountSocketsResponse>, Status> {
+        Err(not_served("CountSockets"))
+    }
+
+    async fn list_rooms(
+        &self,
+        _: Request<v1::ListRoomsRequest>,
+    ) -> Result<Response<v1::ListRoomsResponse>, Status> {
+        Err(not_served("ListRooms"))
+    }
+
+    async fn server_side_emit(
+        &self,
+        _: Request<v1::ServerSideEmitRequest>,
+    ) -> Result<Response<v1::ServerSideEmitResponse>, Status> {
+        Err(not_served("ServerSideEmit"))
+    }
+}
+
+/// An id for a message published now. The edge of this crate: the one place that reads the clock.
+fn next_id() -> MessageId {
+    // A clock before 1970 gives ids that sort first; they stay unique.
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    MessageId::new(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), rand::random())
+}

@@ -1,0 +1,109 @@
+//! `PublishStream`: many messages on their way at once, answers in order, callers held back by a window.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use roomcast_proto::v1::{PublishStreamRequest, PublishStreamResponse, publish_stream_response::Outcome};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::config::size;
+use crate::dispatch::Dispatch;
+use crate::error::in_stream;
+use crate::service::Service;
+
+type Answer = Result<PublishStreamResponse, Status>;
+
+/// Publishes what `requests` brings and gives back the answers, in order.
+///
+/// A message is read only once there is room for its answer, and while the bytes on their way are below their
+/// limit. So at most `stream_messages_max` messages are read and not answered, whether it is the dispatch that
+/// is slow or the caller that takes no answers; HTTP/2 flow control then holds the sender.
+///
+/// The work has a task of its own because the answers are polled only while the caller takes them: publishes
+/// must move on meanwhile, or one such caller would keep its places in queues that others wait for. When the
+/// caller goes, the task ends and drops what is on its way.
+pub(crate) fn answers<D: Dispatch>(
+    service: Service<D>,
+    requests: Streaming<PublishStreamRequest>,
+) -> ReceiverStream<Answer> {
+    let (answers, taken) = mpsc::channel(size(service.config.stream_messages_max));
+    tokio::spawn(run(service, requests, answers));
+    ReceiverStream::new(taken)
+}
+
+async fn run<D: Dispatch>(
+    service: Service<D>,
+    mut requests: Streaming<PublishStreamRequest>,
+    answers: mpsc::Sender<Answer>,
+) {
+    let mut stopping = service.stopping.clone();
+    let bytes_max = size(service.config.stream_bytes_max);
+    let mut bytes_on_their_way = 0;
+    let mut on_their_way = FuturesOrdered::new();
+    let mut room = None;
+    let mut reading = true;
+    let mut last = None;
+    while reading || !on_their_way.is_empty() {
+        tokio::select! {
+            biased;
+            () = answers.closed() => return,
+            () = stopped(&mut stopping), if reading => {
+                reading = false;
+                last = Some(Status::unavailable("this server stops: send what has no answer on a new stream"));
+            }
+            Some((room, bytes, answer)) = on_their_way.next(), if !on_their_way.is_empty() => {
+                bytes_on_their_way -= bytes;
+                mpsc::Permit::send(room, Ok(answer));
+            }
+            free = answers.reserve(), if reading && room.is_none() => match free {
+                Ok(free) => room = Some(free),
+                Err(_closed) => return,
+            },
+            request = requests.message(), if reading && room.is_some() && bytes_on_their_way < bytes_max => {
+                match (request, room.take()) {
+                    (Ok(Some(request)), Some(room)) => {
+                        let bytes = message_bytes(&request);
+                        bytes_on_their_way += bytes;
+                        let answer = answer(&service, request);
+                        on_their_way.push_back(async move { (room, bytes, answer.await) });
+                    }
+                    (Err(status), _) => {
+                        reading = false;
+                        last = Some(status);
+                    }
+                    _ => reading = false,
+                }
+            }
+        }
+    }
+    if let Some(status) = last {
+        // Fails only if the caller is gone, who then needs no reason.
+        answers.send(Err(status)).await.ok();
+    }
+}
+
+/// Waits until streams have to end; a server that is gone has ended them too.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    stopping.wait_for(|stopping| *stopping).await.ok();
+}
+
+async fn answer<D: Dispatch>(service: &Service<D>, request: PublishStreamRequest) -> PublishStreamResponse {
+    let PublishStreamRequest { sequence, message, idempotency_key, report } = request;
+    let published = match service.check(message, &idempotency_key, report) {
+        Ok((broadcast, level)) => service.deliver(broadcast, level).await,
+        Err(fault) => Err(fault.into()),
+    };
+    let outcome = match published {
+        Ok(published) => Outcome::Published(published),
+        Err(status) => Outcome::Error(in_stream(&status)),
+    };
+    PublishStreamResponse { sequence, outcome: Some(outcome) }
+}
+
+/// What a message holds in memory while it is on its way, rooms left aside: their number has its own limit.
+fn message_bytes(request: &PublishStreamRequest) -> usize {
+    request.message.as_ref().map_or(0, |message| {
+        message.arguments.len() + message.attachments.iter().map(|part| part.len()).sum::<usize>()
+    })
+}

@@ -1,0 +1,165 @@
+//! A real server on a free port of loopback, in front of a dispatch whose answers the test decides.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adapter::Broadcast;
+use publish::{Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable, serve};
+use roomcast_proto::v1;
+use roomcast_proto::v1::publisher_client::PublisherClient;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// How long anything may take before the test fails; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Keeps what is handed over, and hands over only as much as the test has allowed.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    answer: Result<Receipt, Unavailable>,
+    /// Refuse the publishes from this number on, counted from 0.
+    refuse_from: usize,
+    /// The publishes up to this number wait until they are allowed.
+    held: usize,
+    /// One permit for each of those that may go through.
+    allowed: Arc<Semaphore>,
+    taken: Arc<Mutex<Vec<(Broadcast, ReportLevel)>>>,
+    /// Publishes that have begun and have neither ended nor been dropped.
+    pub(crate) waiting: watch::Sender<usize>,
+    /// Publishes that have begun.
+    pub(crate) begun: watch::Sender<usize>,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        Self {
+            answer: Ok(Receipt::default()),
+            refuse_from: usize::MAX,
+            held: 0,
+            allowed: Arc::new(Semaphore::new(0)),
+            taken: Arc::default(),
+            waiting: watch::Sender::new(0),
+            begun: watch::Sender::new(0),
+        }
+    }
+
+    /// Nothing goes through before [`Self::allow`].
+    pub(crate) fn blocked() -> Self {
+        Self::holding(usize::MAX)
+    }
+
+    /// The first `held` publishes do not go through before [`Self::allow`], the others do.
+    pub(crate) fn holding(held: usize) -> Self {
+        Self { held, ..Self::new() }
+    }
+
+    pub(crate) fn answering(receipt: Receipt) -> Self {
+        Self { answer: Ok(receipt), ..Self::new() }
+    }
+
+    pub(crate) fn unavailable_from(nth: usize) -> Self {
+        Self { refuse_from: nth, ..Self::new() }
+    }
+
+    pub(crate) fn allow(&self, publishes: usize) {
+        self.allowed.add_permits(publishes);
+    }
+
+    pub(crate) fn taken(&self) -> Vec<(Broadcast, ReportLevel)> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// The event arrays handed over, in their order.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let text =
+            |(broadcast, _): &(Broadcast, _)| String::from_utf8(broadcast.event.json.to_vec()).unwrap();
+        self.taken.lock().unwrap().iter().map(text).collect()
+    }
+}
+
+/// Counts one publish as waiting for as long as it lives.
+struct Waiting(watch::Sender<usize>);
+
+impl Waiting {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Dispatch for Recorder {
+    async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
+        let _waiting = Waiting::new(&self.waiting);
+        let mut nth = 0;
+        self.begun.send_modify(|count| {
+            nth = *count;
+            *count += 1;
+        });
+        if nth < self.held {
+            self.allowed.acquire().await.unwrap().forget();
+        }
+        let mut taken = self.taken.lock().unwrap();
+        if taken.len() >= self.refuse_from {
+            return Err(Unavailable("Redis is away: retry".into()));
+        }
+        taken.push((broadcast, report));
+        self.answer.clone()
+    }
+}
+
+/// A server that runs until it is stopped or dropped.
+pub(crate) struct Running {
+    pub(crate) client: PublisherClient<Channel>,
+    pub(crate) channel: Channel,
+    stop: oneshot::Sender<()>,
+    pub(crate) task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Running {
+    pub(crate) async fn start(dispatch: Recorder, config: PublishConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let task = tokio::spawn(serve(listener, dispatch, config, shutdown));
+        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        Self { client: PublisherClient::new(channel.clone()), channel, stop, task }
+    }
+
+    /// Asks the server to stop, as SIGTERM would.
+    pub(crate) fn stop(self) -> JoinHandle<Result<(), ServeError>> {
+        self.stop.send(()).unwrap();
+        self.task
+    }
+}
+
+/// A message that differs from all others in `number`.
+pub(crate) fn numbered(number: u64) -> v1::Message {
+    v1::Message { event: "n".into(), arguments: format!("[{number}]"), ..v1::Message::default() }
+}
+
+/// The event array of [`numbered`].
+pub(crate) fn numbered_event(number: u64) -> String {
+    format!("[\"n\",{number}]")
+}
+
+/// Waits until `count` is `expected`, which it must become.
+pub(crate) async fn becomes(count: &watch::Sender<usize>, expected: usize) {
+    let mut count = count.subscribe();
+    within(count.wait_for(|count| *count == expected)).await.unwrap();
+}
+
+/// The outcome of something that must not take long.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
+}
