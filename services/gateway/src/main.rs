@@ -1,1 +1,4 @@
+mod admin;
+mod config;
+
 fn main() {}

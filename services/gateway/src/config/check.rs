@@ -1,0 +1,292 @@
+//! What the types cannot say: ranges, relations between keys, and files that must exist.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use broker::{AuthConfig, NamespaceConfig, RoomRule};
+
+use super::{GatewayConfig, client};
+
+/// A rule that a decoded configuration breaks.
+#[derive(Clone, Debug)]
+pub(super) struct Complaint {
+    /// The key to change.
+    pub(super) key: String,
+    /// What is wrong, and what is allowed.
+    pub(super) problem: String,
+}
+
+/// A number's key, smallest and largest value, and where it is.
+type Range = (&'static str, u64, u64, fn(&GatewayConfig) -> u64);
+
+const MS_MAX: u64 = 3_600_000;
+const U32_MAX: u64 = u32::MAX as u64;
+
+/// Numbers whose type holds more than makes sense.
+const RANGES: [Range; 13] = [
+    ("engine.ping_interval_ms", 1, MS_MAX, |config| config.engine.ping_interval_ms.into()),
+    ("engine.ping_timeout_ms", 1, MS_MAX, |config| config.engine.ping_timeout_ms.into()),
+    ("engine.upgrade_timeout_ms", 1, MS_MAX, |config| config.engine.upgrade_timeout_ms.into()),
+    ("engine.max_payload_bytes", 1, U32_MAX, |config| config.engine.max_payload_bytes.into()),
+    ("limits.outbox_bytes", 1, U32_MAX, |config| config.limits.outbox_bytes.into()),
+    ("limits.connect_timeout_ms", 1, MS_MAX, |config| config.limits.connect_timeout_ms.into()),
+    ("limits.namespaces_per_connection", 1, 65_535, |config| config.limits.namespaces_per_connection.into()),
+    ("limits.room_name_bytes", 1, 65_535, |config| config.limits.room_name_bytes.into()),
+    ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
+    ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),
+    ("shutdown.drain_ms", 0, MS_MAX, |config| config.shutdown.drain_ms.into()),
+    ("shutdown.deadline_ms", 1, MS_MAX, |config| config.shutdown.deadline_ms.into()),
+    // Preflights of more than a day are cut short by every browser.
+    ("client.cors.max_age_s", 0, 86_400, |config| config.client.cors.max_age_s.unwrap_or(0).into()),
+];
+
+/// Smallest and largest value of `key`, when they are narrower than its type.
+pub(super) fn range_of(key: &str) -> Option<(u64, u64)> {
+    RANGES.iter().find(|range| range.0 == key).map(|range| (range.1, range.2))
+}
+
+/// Every rule that `config` breaks.
+///
+/// `skipped` are the keys that did not decode: `config` holds their defaults, which no rule should judge, and
+/// its lists lack their items, so that an item's index in the file is not its index here.
+pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Complaint> {
+    let mut check = Check { skipped, complaints: Vec::new() };
+    for (key, min, max, value) in RANGES {
+        if !(min..=max).contains(&value(config)) {
+            check.complain(key, format!("allowed: an integer from {min} to {max}"));
+        }
+    }
+    check.addresses(config);
+    check.client(config);
+    check.engine(config);
+    for fault in config.grpc.limits.faults() {
+        check.complain(&format!("grpc.limits.{}", fault.key), format!("allowed: {}", fault.allowed));
+    }
+    if telemetry::check_filter(&config.log.filter).is_err() {
+        let problem = "allowed: off, error, warn, info, debug, trace, also as target=level, comma separated";
+        check.complain("log.filter", problem);
+    }
+    if let Err(problem) = config.node.read_secret() {
+        check.complain("node.secret_file", problem);
+    }
+    if config.shutdown.drain_ms > config.shutdown.deadline_ms {
+        let problem = format!("allowed: at most shutdown.deadline_ms, {}", config.shutdown.deadline_ms);
+        check.relate("shutdown.drain_ms", "shutdown.deadline_ms", problem);
+    }
+    check.namespaces(&config.namespaces);
+    check.complaints
+}
+
+struct Check<'a> {
+    skipped: &'a HashSet<String>,
+    complaints: Vec<Complaint>,
+}
+
+impl Check<'_> {
+    fn complain(&mut self, key: &str, problem: impl Into<String>) {
+        if !self.is_unknown(key) {
+            self.complaints.push(Complaint { key: key.into(), problem: problem.into() });
+        }
+    }
+
+    /// Complains about `key` unless the key that it was compared with did not decode.
+    fn relate(&mut self, key: &str, other: &str, problem: impl Into<String>) {
+        if !self.is_unknown(other) {
+            self.complain(key, problem);
+        }
+    }
+
+    /// Whether `key`, something around it or something in it did not decode.
+    fn is_unknown(&self, key: &str) -> bool {
+        let is_below = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.skipped.iter().any(|skipped| is_below(key, skipped) || is_below(skipped, key))
+    }
+
+    /// The items of the list at `key`, each with its key.
+    fn items<'t, T>(&self, key: &str, list: &'t [T]) -> Vec<(String, &'t T)> {
+        let keys = (0_usize..).map(|index| format!("{key}[{index}]"));
+        keys.filter(|key| !self.skipped.contains(key)).zip(list).collect()
+    }
+
+    fn addresses(&mut self, config: &GatewayConfig) {
+        let guarded = [
+            ("grpc", "the publish API", config.grpc.enabled, config.grpc.insecure, config.grpc.listen),
+            ("ops", "the operations port", config.ops.enabled, config.ops.insecure, config.ops.listen),
+        ];
+        for (section, what, enabled, insecure, listen) in guarded {
+            if enabled && !insecure && !listen.ip().is_loopback() {
+                let variable = format!("ROOMCAST__{}__INSECURE=true", section.to_uppercase());
+                let problem = format!(
+                    "not a loopback address, and {what} has no authentication configured; \
+                     listen on 127.0.0.1, or set {section}.insecure = true ({variable}) to open it to whoever reaches it"
+                );
+                self.relate(&format!("{section}.listen"), &format!("{section}.insecure"), problem);
+            }
+        }
+
+        let ports = [
+            ("client.listen", true, config.client.listen),
+            ("grpc.listen", config.grpc.enabled, config.grpc.listen),
+            ("ops.listen", config.ops.enabled, config.ops.listen),
+        ];
+        let open: Vec<_> = ports.iter().filter(|(_, enabled, _)| *enabled).collect();
+        for (index, (key, _, address)) in open.iter().enumerate() {
+            for (other, _, taken) in open.iter().take(index) {
+                if collide(*address, *taken) {
+                    self.relate(key, other, format!("allowed: a port that {other}, {taken}, does not use"));
+                }
+            }
+        }
+    }
+
+    fn client(&mut self, config: &GatewayConfig) {
+        let client = &config.client;
+        let path = client.path.trim_end_matches('/');
+        if !path.starts_with('/')
+            || path.contains(|c: char| c.is_whitespace() || c.is_control() || "?#%".contains(c))
+        {
+            self.complain(
+                "client.path",
+                "allowed: a path other than / that begins with /, such as /socket.io",
+            );
+        }
+        for (key, origin) in self.items("client.cors.origins", &client.cors.origins) {
+            if !client::is_origin_pattern(origin) {
+                self.complain(
+                    &key,
+                    "allowed: *, scheme://host[:port] without a path, scheme://*.host or *.host",
+                );
+            }
+        }
+        if client.cors.credentials && client.cors.allows_any() {
+            let problem = "allowed: false while client.cors.origins has *, because browsers refuse the pair; name the origins";
+            self.relate("client.cors.credentials", "client.cors.origins", problem);
+        }
+        for (key, method) in self.items("client.cors.methods", &client.cors.methods) {
+            if http::Method::from_bytes(method.as_bytes()).is_err() {
+                self.complain(&key, "allowed: an HTTP method, such as GET");
+            }
+        }
+        for (key, header) in self.items("client.cors.headers", &client.cors.headers) {
+            if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
+                self.complain(&key, "allowed: the name of an HTTP header, such as Authorization");
+            }
+        }
+        if let Some(directory) = &client.bundle_dir
+            && let Err(error) = std::fs::read_dir(directory)
+        {
+            self.complain("client.bundle_dir", format!("{error}; allowed: a directory that can be read"));
+        }
+        if let Some(tls) = &client.tls {
+            self.readable("client.tls.cert_file", &tls.cert_file);
+            self.readable("client.tls.key_file", &tls.key_file);
+        }
+    }
+
+    fn engine(&mut self, config: &GatewayConfig) {
+        if config.engine.transports.is_empty() {
+            self.complain("engine.transports", "allowed: a list of polling, websocket or both");
+        }
+        // Otherwise a message that any client may send would close every client it is relayed to.
+        if config.limits.outbox_bytes < config.engine.max_payload_bytes {
+            let problem =
+                format!("allowed: at least engine.max_payload_bytes, {}", config.engine.max_payload_bytes);
+            self.relate("limits.outbox_bytes", "engine.max_payload_bytes", problem);
+        }
+    }
+
+    fn readable(&mut self, key: &str, path: &Path) {
+        if let Err(error) = std::fs::read(path) {
+            self.complain(key, format!("{error}; allowed: a file that can be read"));
+        }
+    }
+
+    fn namespaces(&mut self, namespaces: &[NamespaceConfig]) {
+        let mut names: Vec<(String, &str)> = Vec::new();
+        for (key, namespace) in self.items("namespaces", namespaces) {
+            let name_key = format!("{key}.name");
+            if !namespace.name.starts_with(['/', '*']) {
+                self.complain(&name_key, "allowed: / and what follows, such as /chat, or a pattern with *");
+            } else if let Some((first, _)) = names.iter().find(|(_, name)| *name == namespace.name) {
+                self.complain(&name_key, format!("never reached: {first} decides for the same name"));
+            }
+            names.push((key.clone(), &namespace.name));
+            self.namespace(&key, namespace);
+        }
+    }
+
+    fn namespace(&mut self, key: &str, namespace: &NamespaceConfig) {
+        if let AuthConfig::Tokens(tokens) = &namespace.auth {
+            let key = format!("{key}.auth.tokens");
+            if tokens.is_empty() {
+                self.complain(
+                    &key,
+                    "nobody could connect; allowed: one token hash or more, or auth = \"deny\"",
+                );
+            }
+            for (key, token) in self.items(&key, tokens) {
+                if token.len() != 64 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    self.complain(&key, "allowed: the SHA-256 of a token, 64 hex digits");
+                }
+            }
+        }
+        for (key, room) in self.items(&format!("{key}.join"), &namespace.join) {
+            if room.is_empty() {
+                self.complain(&key, "allowed: a room name that is not empty");
+            }
+        }
+        let rules = [("may_join", &namespace.may_join), ("may_leave", &namespace.may_leave)];
+        for (name, rule) in rules {
+            if let Some(rule) = rule {
+                self.room_rule(&format!("{key}.{name}"), rule);
+            }
+        }
+        if let (Some(join), Some(leave)) = (&namespace.may_join, &namespace.may_leave)
+            && join.event == leave.event
+        {
+            let other = format!("{key}.may_join.event");
+            self.relate(
+                &format!("{key}.may_leave.event"),
+                &other,
+                format!("allowed: an event other than {other}"),
+            );
+        }
+        for (key, rule) in self.items(&format!("{key}.events"), &namespace.events) {
+            self.event(&format!("{key}.event"), &rule.event);
+        }
+    }
+
+    fn room_rule(&mut self, key: &str, rule: &RoomRule) {
+        self.event(&format!("{key}.event"), &rule.event);
+        let key = format!("{key}.rooms");
+        if rule.rooms.is_empty() {
+            self.complain(&key, "no room could be named; allowed: one pattern or more, * for every room");
+        }
+        for (key, room) in self.items(&key, &rule.rooms) {
+            if room.is_empty() {
+                self.complain(&key, "allowed: a pattern that is not empty");
+            }
+        }
+    }
+
+    fn event(&mut self, key: &str, event: &str) {
+        if event.is_empty() {
+            self.complain(key, "allowed: an event name that is not empty");
+        } else if RESERVED_EVENTS.contains(&event) {
+            self.complain(key, "allowed: an event that clients may emit; this one is reserved by Socket.IO");
+        }
+    }
+}
+
+/// Names that no client can emit. Source: Socket.IO, reserved events.
+const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Whether two listeners could not both have their port; port 0 is any free one.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && overlap
+}

@@ -1,0 +1,94 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Holds Socket.IO clients and delivers what back ends publish.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "roomcast-gateway", version)]
+pub(crate) struct Cli {
+    /// For trying and for tests: every namespace open, Engine.IO 3 on, demo page at /, loopback only.
+    #[arg(long, global = true)]
+    pub(crate) dev: bool,
+    /// Configuration file, TOML or YAML by its extension.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key, such as client.listen=127.0.0.1:3000; stronger than environment and file.
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub(crate) set: Vec<String>,
+    /// Print the effective configuration as TOML and exit.
+    #[arg(long, conflicts_with = "check_config")]
+    pub(crate) print_config: bool,
+    /// Report every fault of the configuration and exit.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Report every fault of the configuration and exit: 0 without any, 2 otherwise.
+    CheckConfig,
+    /// Print the effective configuration as TOML and exit.
+    PrintConfig,
+}
+
+/// What the command line asks for, however it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Serve.
+    Run,
+    /// Report faults and exit.
+    CheckConfig,
+    /// Print the effective configuration and exit.
+    PrintConfig,
+}
+
+impl Cli {
+    /// Parses the arguments of this process; prints help or usage and exits when they ask for it or are wrong.
+    pub(crate) fn parse() -> Self {
+        Parser::parse()
+    }
+
+    /// What the command line asks for; a subcommand goes before the flag of another.
+    pub(crate) fn action(&self) -> Action {
+        match self.command {
+            Some(Command::CheckConfig) => Action::CheckConfig,
+            Some(Command::PrintConfig) => Action::PrintConfig,
+            None if self.check_config => Action::CheckConfig,
+            None if self.print_config => Action::PrintConfig,
+            None => Action::Run,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn actions_may_be_written_as_flag_or_subcommand() {
+        let cases: [(&[&str], Action); 5] = [
+            (&["--dev"], Action::Run),
+            (&["--print-config"], Action::PrintConfig),
+            (&["--check-config", "--dev"], Action::CheckConfig),
+            (&["check-config", "--config", "a.toml"], Action::CheckConfig),
+            (&["--set", "ops.enabled=false", "print-config"], Action::PrintConfig),
+        ];
+        for (args, expected) in cases {
+            let cli = Cli::try_parse_from([&["roomcast-gateway"], args].concat()).unwrap();
+            assert_eq!(cli.action(), expected, "{args:?}");
+        }
+    }
+}
