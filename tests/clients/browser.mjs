@@ -1,0 +1,60 @@
+// Chromium with the client bundle that the gateway itself serves, on a page of the gateway's own origin.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { chromium } from "playwright-core";
+
+import { REPOSITORY } from "./harness.mjs";
+
+const CHROMIUM = process.env.ROOMCAST_CHROMIUM ?? "/usr/bin/chromium";
+
+/**
+ * No sandbox: the tests run as root in containers. The last one: a page that a test answers itself counts as one
+ * from the internet, which may not open WebSockets to this machine. The rest keeps the browser to itself.
+ */
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+];
+
+/** Where the page for scripted scenarios seems to lie; no gateway serves it. */
+export const PAGE_PATH = "/clients-test-page/";
+
+const MODULES = ["scenarios.mjs", "deadline.mjs"];
+
+/** Starts the browser; the caller closes it. */
+export function startChromium() {
+  return chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+}
+
+/**
+ * Opens a page of origin `url` in `context` with the client bundle loaded from `bundleUrl`, as `window.io`, and the
+ * scenarios as `window.scenarios`. The page and the scenarios come from here, everything else from the network.
+ */
+export async function openTestPage(context, url, bundleUrl = `${url}/socket.io/socket.io.js`) {
+  const page = await context.newPage();
+  const serve = (path, contentType, body) =>
+    page.route(url + PAGE_PATH + path, (route) => route.fulfill({ contentType, body }));
+  await serve("", "text/html", pageText(bundleUrl));
+  for (const file of MODULES) {
+    await serve(file, "text/javascript", readFileSync(join(REPOSITORY, "tests/clients", file), "utf8"));
+  }
+  await page.goto(url + PAGE_PATH);
+  await page.waitForFunction(() => window.scenarios && window.io);
+  return page;
+}
+
+function pageText(bundleUrl) {
+  return `<!doctype html><title>clients test</title><link rel="icon" href="data:,">
+    <script src="${bundleUrl}"></script>
+    <script type="module">
+      import * as scenarios from "./scenarios.mjs";
+      window.scenarios = scenarios;
+    </script>`;
+}
