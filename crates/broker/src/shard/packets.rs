@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engineio::{CloseReason, Data, Lane, Packet, PacketKind, PeerFault, Reaction};
+use engineio::{CloseReason, Data, Lane, PACKETS_PER_BODY_MAX, Packet, PacketKind, PeerFault, Reaction};
 use socketio::{Incoming, PacketKind as SocketPacketKind, ParseFault};
 
 use super::Shard;
@@ -17,7 +17,7 @@ pub enum Flow {
     /// Yes.
     Continue,
     /// Not before [`Output::Resume`]: what the packet caused is not in force yet. Packets handed over all
-    /// the same are kept, up to the size of one message.
+    /// the same are kept, up to the size of one message and the number of one polling body.
     Hold,
     /// No: the session, or this link of it, has ended.
     Closed,
@@ -59,7 +59,7 @@ impl Shard {
     pub(super) fn handle_packet(&mut self, index: u32, lane: Lane, packet: Packet<'_>, now: Instant) -> Flow {
         self.counters.packets_in += 1;
         let connection = &mut self.connections[index as usize];
-        if connection.held.is_some() && packet.kind == PacketKind::Message {
+        if connection.held.is_some() && lane == Lane::Main && packet.kind == PacketKind::Message {
             return self.hold(index, packet, now);
         }
         let is_probe = matches!(&packet.data, Data::Text(text) if text == "probe");
@@ -68,7 +68,7 @@ impl Shard {
             Ok(reaction) => self.react(index, reaction, now),
             Err(fault) => return self.handle_fault(index, lane, fault, now),
         }
-        self.flow_of(index)
+        self.flow_of(index, lane)
     }
 
     fn react(&mut self, index: u32, reaction: Reaction, now: Instant) {
@@ -112,7 +112,7 @@ impl Shard {
             SocketPacketKind::Ack | SocketPacketKind::BinaryAck => {}
             SocketPacketKind::ConnectError => self.offend(index, "CONNECT_ERROR from a client", now),
         }
-        self.flow_of(index)
+        self.flow_of(index, Lane::Main)
     }
 
     fn refuse_packet(&mut self, index: u32, fault: &ParseFault, now: Instant) -> Flow {
@@ -136,11 +136,13 @@ impl Shard {
         Flow::Closed
     }
 
-    fn flow_of(&self, index: u32) -> Flow {
+    fn flow_of(&self, index: u32, lane: Lane) -> Flow {
         match self.connections.get(index as usize) {
             Some(connection) if connection.closing_by.is_some() || connection.session.is_closing() => {
                 Flow::Closed
             }
+            // What a probe sends has no effects to wait for, and nothing would resume it.
+            Some(connection) if lane == Lane::Probe && connection.session.is_probing() => Flow::Continue,
             Some(connection) if connection.held.is_some() => Flow::Hold,
             Some(_) => Flow::Continue,
             None => Flow::Closed,
@@ -154,7 +156,8 @@ impl Shard {
         let packet = OwnedPacket::new(packet);
         held.packet_bytes += packet.size();
         held.packets.push(packet);
-        if held.packet_bytes > bytes_max {
+        // Packets may be empty: their number has a limit too.
+        if held.packet_bytes > bytes_max || held.packets.len() > PACKETS_PER_BODY_MAX {
             self.offend(index, "more than a message's size sent before CONNECT was answered", now);
             return Flow::Closed;
         }
