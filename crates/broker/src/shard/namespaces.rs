@@ -1,6 +1,6 @@
 //! Sockets: connecting to namespaces and leaving them, joining rooms and leaving them.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, slice, sync::Arc, time::Instant};
 
 use adapter::{Subscription, Subscriptions, Ticket};
 use rooms::{Joined, Left, Registry, SocketKey};
@@ -155,19 +155,22 @@ impl Shard {
     }
 
     fn end_socket(&mut self, socket: SocketRef) {
-        let Namespace { name, rooms, .. } = &mut self.namespaces[socket.namespace as usize];
-        let confirmed = self.subscriptions == Subscriptions::Confirmed;
-        let outputs = &mut self.outputs;
-        let mut unsubscribe = |room: Option<RoomName>| {
-            if confirmed {
-                outputs.push_back(Output::Unsubscribe(Subscription { namespace: name.clone(), room }));
+        let rooms = &mut self.namespaces[socket.namespace as usize].rooms;
+        let mut given_up = Vec::new();
+        match self.subscriptions {
+            Subscriptions::NotNeeded => drop(rooms.remove(socket.socket, |_| ())),
+            Subscriptions::Confirmed => {
+                let own = rooms.socket(socket.socket).map(|member| member.id.as_room());
+                given_up.extend(own.filter(|own| rooms.is_in(socket.socket, own.as_str())));
+                rooms.remove(socket.socket, |room| given_up.push(room.clone()));
             }
-        };
-        if let Some(member) = rooms.remove(socket.socket, |room| unsubscribe(Some(room.clone()))) {
-            unsubscribe(Some(member.id.as_room()));
         }
-        if rooms.is_empty() {
-            unsubscribe(None);
+        let is_last = rooms.is_empty();
+        for room in given_up {
+            self.unsubscribe(socket.namespace, Some(room));
+        }
+        if is_last {
+            self.unsubscribe(socket.namespace, None);
             let namespace = self.namespaces.remove(socket.namespace as usize);
             self.namespace_names.remove(&namespace.name);
         }
@@ -188,11 +191,21 @@ impl Shard {
 
     pub(super) fn leave(&mut self, socket: SocketRef, room: &str) {
         let namespace = &mut self.namespaces[socket.namespace as usize];
-        let last = namespace.rooms.leave(socket.socket, room) == Left::Last;
-        if last && self.subscriptions == Subscriptions::Confirmed {
-            let room = Some(RoomName::new(room));
-            let subscription = Subscription { namespace: namespace.name.clone(), room };
-            self.outputs.push_back(Output::Unsubscribe(subscription));
+        if namespace.rooms.leave(socket.socket, room) == Left::Last {
+            self.unsubscribe(socket.namespace, Some(RoomName::new(room)));
+        }
+    }
+
+    /// Gives a subscription back that has lost its last member, unless it is still needed: a room that
+    /// clients have joined may be named like another socket, whose own room then shares it.
+    fn unsubscribe(&mut self, namespace: u32, room: Option<RoomName>) {
+        if self.subscriptions == Subscriptions::NotNeeded {
+            return;
+        }
+        let Namespace { name, rooms, .. } = &mut self.namespaces[namespace as usize];
+        let has_members = |room| rooms.select(slice::from_ref(room), &[], |_, _| ()).matched > 0;
+        if !room.as_ref().is_some_and(has_members) {
+            self.outputs.push_back(Output::Unsubscribe(Subscription { namespace: name.clone(), room }));
         }
     }
 
