@@ -111,6 +111,8 @@ impl Shard {
         if connection.probe == Some(link) {
             connection.probe = None;
             connection.session.probe_closed();
+            // The owner may give the number to another link before this turn ends.
+            self.probe_answers.retain(|(answered, _)| *answered != link);
         } else if connection.link == Some(link) {
             connection.link = None;
             if connection.closing_by.is_none() {

@@ -121,6 +121,10 @@ impl Shard {
         let index = self.index_of(key).ok_or(Refusal::Fault(HttpFault::SessionUnknown))?;
         let connection = &mut self.connections[index as usize];
         connection.session.push_ended();
+        if connection.closing_by.is_some() {
+            // It was closed while the body was coming; a CONNECT in it would join and never leave.
+            return Err(Refusal::Fault(HttpFault::SessionUnknown));
+        }
         let revision = connection.dialect.revision;
         for packet in decode_body(revision, form, body) {
             match packet {
