@@ -7,7 +7,7 @@ use std::{
 
 use adapter::{Subscription, Ticket};
 use bytes::Bytes;
-use engineio::{BodyForm, CloseReason, PeerFault};
+use engineio::{BodyForm, CloseReason, PeerFault, Transport};
 
 use crate::encoded::Publication;
 
@@ -70,8 +70,10 @@ pub enum Output {
 /// Things worth a metric or a log line that happen too rarely to be counted in [`Counters`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// A session has ended.
-    SessionClosed(CloseReason),
+    /// A session has begun on this transport.
+    SessionOpened(Transport),
+    /// A session has ended on this transport.
+    SessionClosed(Transport, CloseReason),
     /// A client did what it must not at the level of Engine.IO.
     EnginePeerFault(PeerFault),
     /// A client did what it must not at the level of Socket.IO; the text says what.
@@ -103,6 +105,8 @@ pub enum ConnectRefusal {
 pub struct Counters {
     /// Engine.IO packets received.
     pub packets_in: u64,
+    /// Messages queued, those of broadcasts included.
+    pub packets_out: u64,
     /// Socket.IO events received.
     pub events_in: u64,
     /// Client events that no rule allows.

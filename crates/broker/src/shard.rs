@@ -164,6 +164,11 @@ impl Shard {
         self.connections.len()
     }
 
+    /// Bytes that wait in all outboxes. Walks all connections.
+    pub fn outbox_bytes(&self) -> u64 {
+        self.connections.iter().map(|(_, connection)| u64::from(connection.outbox.queued_bytes())).sum()
+    }
+
     /// How many sockets there are in all namespaces.
     pub fn socket_count(&self) -> usize {
         self.namespaces.iter().map(|(_, namespace)| namespace.rooms.len()).sum()
@@ -204,6 +209,7 @@ impl Shard {
     /// Queues a packet of the protocols themselves for one connection.
     fn send(&mut self, index: u32, message: Arc<Encoded>) {
         let connection = &mut self.connections[index as usize];
+        self.counters.packets_out += 1;
         match connection.outbox.push(message, Delivery::Reliable, self.limits.outbox_bytes) {
             Ok(dropped) => self.counters.volatile_dropped += u64::from(dropped),
             Err(_) => self.overflowed.push(ConnectionKey { index, generation: connection.generation }),

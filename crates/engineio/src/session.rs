@@ -27,7 +27,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// ```
 ///
 /// The owner drops a session that is to be forgotten; there is no state for it. Revision 3 differs in
-/// [`Heartbeat`] alone.
+/// its heartbeat alone.
 #[derive(Debug)]
 pub struct Session {
     revision: Revision,

@@ -99,8 +99,6 @@ happenings! {
 
     /// The process was told to stop and closes its clients.
     INFO DrainStarted = "drain_started", "closing clients" {
-        /// How many there are.
-        connections: u64,
         /// Over which time they are closed, in ms.
         drain_ms: u32,
     }
@@ -132,11 +130,17 @@ happenings! {
         error: String,
     }
 
-    /// The drain took longer than it may.
-    WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {
-        /// How many.
-        connections: u64,
+    /// The certificate of the client port was replaced.
+    INFO CertificateReloaded = "certificate_reloaded", "the certificate has changed and is in use for new connections" {}
+
+    /// The files of the certificate have changed to something that cannot be used.
+    WARN CertificateRefused = "certificate_refused", "the changed certificate cannot be used; the old one stays in use" {
+        /// Why.
+        error: String,
     }
+
+    /// The drain took longer than it may.
+    WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {}
 
     /// A connection could not be accepted; it is tried again.
     ERROR AcceptFailed = "accept_failed", "no connection could be accepted; is the limit of open files reached?" {

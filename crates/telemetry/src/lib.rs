@@ -11,7 +11,7 @@ mod repeats;
 mod shard;
 
 pub use events::{
-    AcceptFailed, ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, GatewayStarted,
+    AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, GatewayStarted,
     GatewayStopped, Happening, Listening, OpsServerFailed, PublishServerFailed, ReadinessChanged,
     ShardFailed, SlowClientClosed, TlsFailed, emit,
 };

@@ -1,4 +1,47 @@
-mod admin;
-mod config;
+//! `roomcast-gateway`: holds Socket.IO clients and delivers what back ends publish.
 
-fn main() {}
+mod admin;
+mod app;
+mod config;
+mod context;
+mod driver;
+mod http;
+mod inbox;
+mod ports;
+mod shutdown;
+mod stream;
+mod tls;
+mod upgrade;
+
+use std::process::ExitCode;
+
+use config::{Action, Cli};
+
+/// Exit code for a faulty configuration; other failures exit with 1.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match config::load(&cli) {
+        Ok(config) => config,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let result = match cli.action() {
+        Action::CheckConfig => {
+            println!("the configuration is free of faults");
+            Ok(())
+        }
+        Action::PrintConfig => config.to_toml().map(|toml| print!("{toml}")).map_err(anyhow::Error::from),
+        Action::Run => app::run(config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("roomcast-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

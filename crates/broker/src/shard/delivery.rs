@@ -55,6 +55,7 @@ impl Shard {
         reach.matched = selection.matched;
         self.counters.broadcasts += 1;
         self.counters.deliveries += u64::from(reach.written);
+        self.counters.packets_out += u64::from(reach.written);
         self.counters.volatile_dropped += u64::from(reach.dropped_volatile + volatile_dropped);
         reach
     }

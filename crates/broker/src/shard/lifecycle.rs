@@ -97,6 +97,7 @@ impl Shard {
         let hash = |index: &u32| state.hash_one(connections[*index as usize].sid);
         self.sids.insert_unique(hash(&index), index, hash);
         self.arm(index);
+        self.happening(Happening::SessionOpened(transport));
         (index, Encoded::packet(|out| out.extend_from_slice(open.as_bytes())))
     }
 
@@ -116,10 +117,38 @@ impl Shard {
         } else if connection.link == Some(link) {
             connection.link = None;
             if connection.closing_by.is_none() {
-                self.end_sockets(index);
-                self.happening(Happening::SessionClosed(reason));
+                self.end_session(index, reason);
             }
             self.remove(index);
+        }
+    }
+
+    /// A WebSocket ends by a close frame, from the client or for a fault of its: `farewell` is the close frame
+    /// that goes out behind what is queued.
+    pub fn handle_link_closing(
+        &mut self,
+        key: ConnectionKey,
+        link: LinkId,
+        farewell: Vec<u8>,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        let Some(index) = self.index_of(key) else { return };
+        let connection = &mut self.connections[index as usize];
+        if connection.probe == Some(link) {
+            self.drop_probe(index);
+        } else if connection.link == Some(link) && connection.closing_by.is_none() {
+            connection.held = None;
+            self.end_session(index, reason);
+            self.close_websocket(index, Arc::new(Encoded::raw(farewell)), now);
+        }
+    }
+
+    /// Queues a WebSocket control frame, such as the pong of a client's ping.
+    pub fn send_frame(&mut self, key: ConnectionKey, link: LinkId, frame: Vec<u8>) {
+        let Some(index) = self.index_of(key) else { return };
+        if self.connections[index as usize].link == Some(link) {
+            self.send(index, Arc::new(Encoded::raw(frame)));
         }
     }
 
@@ -132,16 +161,21 @@ impl Shard {
         }
         connection.held = None;
         self.doomed.extend(connection.probe.take());
-        self.end_sockets(index);
-        self.happening(Happening::SessionClosed(reason));
+        self.end_session(index, reason);
         match self.connections[index as usize].session.transport() {
-            Transport::WebSocket => self.close_websocket(index, now),
+            Transport::WebSocket => self.close_websocket(index, self.constants.close_frame.clone(), now),
             Transport::Polling => self.close_polling(index, reason, now),
         }
     }
 
-    fn close_websocket(&mut self, index: u32, now: Instant) {
-        let close_frame = self.constants.close_frame.clone();
+    /// The session is over for everyone but its transport.
+    fn end_session(&mut self, index: u32, reason: CloseReason) {
+        self.end_sockets(index);
+        let transport = self.connections[index as usize].session.transport();
+        self.happening(Happening::SessionClosed(transport, reason));
+    }
+
+    fn close_websocket(&mut self, index: u32, close_frame: Arc<Encoded>, now: Instant) {
         self.send(index, close_frame);
         self.connections[index as usize].closing_by = Some(now + CLOSE_GRACE);
         self.arm(index);
@@ -177,8 +211,7 @@ impl Shard {
             self.late_answers.push((poll, payload));
         }
         if self.connections[index as usize].closing_by.is_none() {
-            self.end_sockets(index);
-            self.happening(Happening::SessionClosed(reason));
+            self.end_session(index, reason);
         }
         self.remove(index);
     }

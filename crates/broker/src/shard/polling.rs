@@ -58,6 +58,14 @@ impl Shard {
         Ok(key)
     }
 
+    /// The poll that waits for an answer in the session of this sid.
+    pub fn waiting_poll(&self, sid: &SessionId) -> Option<(ConnectionKey, PollId)> {
+        let index = self.find_sid(sid)?;
+        let connection = &self.connections[index as usize];
+        let key = ConnectionKey { index, generation: connection.generation };
+        connection.poll.map(|poll| (key, poll))
+    }
+
     /// The client gave a waiting poll up. That ends the session.
     pub fn handle_poll_lost(&mut self, key: ConnectionKey, poll: PollId, now: Instant) {
         let Some(index) = self.index_of(key) else { return };
@@ -212,9 +220,10 @@ impl Shard {
         connection.link = connection.probe.take();
         connection.blocked = false;
         if let Some(poll) = connection.poll.take() {
-            // Real clients have no poll waiting here. It must not take what the WebSocket gets.
+            // Real clients have no poll waiting here. It must not take what the WebSocket gets; the reference
+            // server ends it with a close.
             connection.session.poll_answered();
-            let payload = self.lone_packet(index, &self.constants.noop.clone());
+            let payload = self.lone_packet(index, &self.constants.close.clone());
             self.late_answers.push((poll, payload));
         }
         self.happening(Happening::Upgraded);

@@ -13,7 +13,7 @@ pub(crate) struct ClientConfig {
     /// Address and port. Default `0.0.0.0:3000`. Environment: `ROOMCAST__CLIENT__LISTEN`.
     #[serde(deserialize_with = "super::address")]
     pub(crate) listen: SocketAddr,
-    /// Path of the Engine.IO requests, accepted with and without a slash at its end. Default `/socket.io`.
+    /// Path of the Engine.IO requests, written with or without a slash at its end. Default `/socket.io`.
     pub(crate) path: String,
     /// Threads that hold connections, at most 255: a session id names its own in a byte. Default: one per core.
     pub(crate) shards: Option<NonZeroU8>,
@@ -49,6 +49,12 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
+    /// Whether a request for this path is one of Engine.IO: as in the reference server, `path` with a slash, and
+    /// anything behind it.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        path.strip_prefix(self.path.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// Whether a request with this `Origin` header is refused before a session is made.
     ///
     /// There is no exception for an origin that equals the `Host` header: DNS rebinding makes them equal.

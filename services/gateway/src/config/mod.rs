@@ -22,7 +22,7 @@ use publish::PublishConfig;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use telemetry::LogConfig;
 
-pub(crate) use cli::{Action, Cli, Command};
+pub(crate) use cli::{Action, Cli};
 pub(crate) use client::{ClientConfig, CorsConfig, TlsConfig};
 pub(crate) use fault::ConfigFault;
 pub(crate) use load::load;

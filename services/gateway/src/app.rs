@@ -1,0 +1,246 @@
+//! The wiring: the one place that knows every part.
+
+use std::{
+    cell::Cell,
+    io,
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use adapter::Subscriptions;
+use anyhow::Context as _;
+use broker::{Shard, ShardConfig};
+use engineio::{Owner, SidKey};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use telemetry::{PrometheusHandle, ShardMetrics};
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    task::LocalSet,
+};
+
+use crate::{
+    admin::{self, Readiness, Unready},
+    config::GatewayConfig,
+    context::Context,
+    driver::Driver,
+    http::Bundle,
+    inbox::{Command, INBOX_COMMANDS_MAX, Shards},
+    ports, shutdown,
+    tls::Tls,
+};
+
+/// Shards that end report here; there are few, and each reports once.
+const ENDS_MAX: usize = 256;
+
+/// The open ports.
+struct Ports {
+    client: Vec<TcpListener>,
+    grpc: Option<TcpListener>,
+    ops: Option<TcpListener>,
+}
+
+/// How one shard ended.
+pub(crate) struct ShardEnd {
+    pub(crate) shard: u8,
+    pub(crate) result: io::Result<()>,
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// When a port cannot be opened, a certificate or bundle not be read, or a shard fails.
+pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<()> {
+    let metrics = telemetry::init(&config.log)?;
+    // The default soft limit of 1,024 files would be 1,000 clients.
+    rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
+    let shard_count = shard_count(&config);
+    let ports = open_ports(&config, shard_count)?;
+    let tls = config.client.tls.as_ref().map(Tls::read).transpose()?;
+    let mut entropy = StdRng::from_os_rng();
+    let node = config.node.id.unwrap_or_else(|| (entropy.next_u32() >> 16) as u16);
+    let sid_key = sid_key(&config, &mut entropy)?;
+    let starts = prepare(&config, tls.clone(), node, &sid_key, ports.client, entropy)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    telemetry::emit(&telemetry::GatewayStarted {
+        version: env!("CARGO_PKG_VERSION"),
+        node,
+        shards: usize::from(shard_count),
+    });
+    let result = runtime.block_on(serve(config, starts, ports.grpc, ports.ops, tls, metrics));
+    telemetry::emit(&telemetry::GatewayStopped {});
+    result
+}
+
+fn shard_count(config: &GatewayConfig) -> u8 {
+    let cores =
+        || thread::available_parallelism().map_or(1, |cores| u8::try_from(cores.get()).unwrap_or(u8::MAX));
+    config.client.shards.map_or_else(cores, std::num::NonZeroU8::get)
+}
+
+fn open_ports(config: &GatewayConfig, shards: u8) -> Result<Ports, ports::PortError> {
+    let open = |enabled: bool, key, address| enabled.then(|| ports::open(key, address)).transpose();
+    Ok(Ports {
+        client: ports::open_shared("client.listen", config.client.listen, shards)?,
+        grpc: open(config.grpc.enabled, "grpc.listen", config.grpc.listen)?,
+        ops: open(config.ops.enabled, "ops.listen", config.ops.listen)?,
+    })
+}
+
+fn sid_key(config: &GatewayConfig, entropy: &mut StdRng) -> anyhow::Result<SidKey> {
+    let secret = config.node.read_secret().map_err(anyhow::Error::msg)?;
+    Ok(SidKey::new(&secret.unwrap_or_else(|| {
+        let mut secret = [0; 32];
+        entropy.fill_bytes(&mut secret);
+        secret
+    })))
+}
+
+/// Everything that one shard's thread starts with.
+struct ShardStart {
+    number: u8,
+    config: ShardConfig,
+    client: crate::config::ClientConfig,
+    request_timeout: Duration,
+    connections_max: usize,
+    tls: Option<Tls>,
+    bundle: Option<Arc<Bundle>>,
+    rng: StdRng,
+    shards: Shards,
+    inbox: mpsc::Receiver<Command>,
+    listener: TcpListener,
+}
+
+/// The shards, ready to be started, and the way to talk to them.
+struct Starts {
+    shards: Shards,
+    starts: Vec<ShardStart>,
+}
+
+fn prepare(
+    config: &GatewayConfig,
+    tls: Option<Tls>,
+    node: u16,
+    sid_key: &SidKey,
+    listeners: Vec<TcpListener>,
+    mut entropy: StdRng,
+) -> anyhow::Result<Starts> {
+    let bundle = match &config.client.bundle_dir {
+        Some(directory) => {
+            let bundle = Bundle::read(directory);
+            Some(Arc::new(
+                bundle.with_context(|| format!("cannot read {} (client.bundle_dir)", directory.display()))?,
+            ))
+        }
+        None => None,
+    };
+    let (inboxes, receivers): (Vec<_>, Vec<_>) =
+        listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
+    let shards = Shards::new(inboxes, node, sid_key.clone());
+    let count = listeners.len();
+    let starts =
+        listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {
+            number,
+            config: ShardConfig {
+                engine: config.engine.clone(),
+                limits: config.limits.clone(),
+                namespaces: config.namespaces.clone(),
+                owner: Owner { node, shard: number },
+                sid_key: sid_key.clone(),
+                subscriptions: Subscriptions::NotNeeded,
+            },
+            client: config.client.clone(),
+            request_timeout: Duration::from_millis(config.limits.request_timeout_ms.into()),
+            connections_max: (config.limits.connections as usize).div_ceil(count),
+            tls: tls.clone(),
+            bundle: bundle.clone(),
+            rng: StdRng::from_rng(&mut entropy),
+            shards: shards.clone(),
+            inbox,
+            listener,
+        });
+    let starts = starts.collect();
+    Ok(Starts { shards, starts })
+}
+
+async fn serve(
+    config: GatewayConfig,
+    Starts { shards, starts }: Starts,
+    grpc: Option<TcpListener>,
+    ops: Option<TcpListener>,
+    tls: Option<Tls>,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<()> {
+    let (ready, readiness) = watch::channel(Readiness::starting());
+    let (stop, stopping) = watch::channel(false);
+    let signals = shutdown::Signals::listen()?;
+    let (ended, ends) = mpsc::channel(ENDS_MAX);
+    for start in starts {
+        let ended = ended.clone();
+        let name = format!("shard-{}", start.number);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || run_shard(start, &ended))
+            .context("cannot start a shard")?;
+    }
+    drop(ended);
+    if let Some(tls) = tls {
+        tokio::spawn(tls.follow_changes());
+    }
+    telemetry::emit(&telemetry::Listening { port: "client", address: config.client.listen });
+    if let Some(listener) = ops {
+        telemetry::emit(&telemetry::Listening { port: "ops", address: listener.local_addr()? });
+        tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, metrics, readiness));
+    }
+    if let Some(listener) = grpc {
+        telemetry::emit(&telemetry::Listening { port: "grpc", address: listener.local_addr()? });
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let limits = config.grpc.limits.clone();
+        tokio::spawn(serve_publish_api(listener, shards.clone(), limits, stopping));
+    }
+    shutdown::set_ready(&ready, |readiness| readiness.clear(Unready::Starting));
+    shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await
+}
+
+async fn serve_publish_api(
+    listener: tokio::net::TcpListener,
+    shards: Shards,
+    limits: publish::PublishConfig,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let stopped = async move {
+        // An error means that the process is past stopping.
+        stopping.wait_for(|stopping| *stopping).await.ok();
+    };
+    if let Err(error) = publish::serve(listener, shards, limits, stopped).await {
+        telemetry::emit(&telemetry::PublishServerFailed { error: error.to_string() });
+    }
+}
+
+/// The life of one shard's thread.
+fn run_shard(start: ShardStart, ended: &mpsc::Sender<ShardEnd>) {
+    let shard = start.number;
+    let result = runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async move { driver(start)?.run().await })
+    });
+    // Nobody listens once the process is past stopping.
+    ended.blocking_send(ShardEnd { shard, result }).ok();
+}
+
+fn driver(start: ShardStart) -> io::Result<Driver> {
+    let context = Rc::new(Context {
+        client: start.client,
+        request_timeout: start.request_timeout,
+        connections_max: start.connections_max,
+        tls: start.tls,
+        bundle: start.bundle,
+        metrics: Rc::new(ShardMetrics::new(start.number.into())),
+        http_connections: Cell::new(0),
+    });
+    let shard = Shard::new(start.config, start.rng, Instant::now());
+    Driver::new(shard, start.number, context, start.shards, start.inbox, start.listener)
+}

@@ -1,0 +1,415 @@
+//! The loop of one shard: wait for one thing, feed the shard, write what it produced, wait again.
+//!
+//! All sockets of a shard hang on a poll of its own, which the shard's runtime watches as a single file: a
+//! WebSocket costs no task, no waker and no registration in the runtime. One turn takes a batch of readiness
+//! events and commands, then flushes each connection that has something to write, once.
+
+mod head;
+mod link;
+mod links;
+mod readiness;
+mod socket;
+
+use std::{
+    collections::VecDeque,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use broker::{Happening, LinkId, Output, Publication, Shard};
+use engineio::SessionId;
+use mio::{Events, Interest, Token, net::TcpListener};
+use slab::Slab;
+use telemetry::{ShardCounts, ShardMetrics};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+
+pub(crate) use self::socket::Socket;
+use self::{
+    link::Link,
+    links::{LinkSink, Polls},
+    readiness::Readiness,
+};
+use crate::{
+    context::Context,
+    inbox::{Command, Shards},
+};
+
+/// Readiness events taken in one turn.
+const EVENTS_PER_TURN: usize = 1024;
+/// Commands taken in one turn, so that sockets are not starved by publishers.
+const COMMANDS_PER_TURN: usize = 256;
+/// Connections accepted in one turn, so that a burst of them does not starve those that are open.
+const ACCEPTS_PER_TURN: usize = 128;
+/// Bytes read from one link in one turn, so that one sender does not starve the others.
+const READ_BYTES_PER_TURN: usize = 256 * 1024;
+/// The scratch buffer that all links of a shard are read into.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// How soon publications that another shard's full inbox did not take are offered again.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
+/// How often clients are closed while draining.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How often gauges that need a walk over all connections are set.
+const GAUGE_PAUSE: Duration = Duration::from_secs(5);
+
+const LISTENER: Token = Token(usize::MAX);
+
+/// Everything that one shard's thread owns.
+pub(crate) struct Driver {
+    shard: Shard,
+    /// The number of this shard in the process.
+    number: u8,
+    context: Rc<Context>,
+    shards: Shards,
+    inbox: mpsc::Receiver<Command>,
+    listener: Option<TcpListener>,
+    readiness: Readiness,
+    events: Events,
+    links: Slab<Link>,
+    polls: Polls,
+    scratch: Vec<u8>,
+    /// Links with bytes left unread in the last turn, and whether the listener has connections left.
+    unread: VecDeque<LinkId>,
+    unaccepted: bool,
+    /// Publications that other shards have not taken yet. While there are any, no link is read: so there are
+    /// never more than one turn's.
+    backlog: VecDeque<(u8, Arc<Publication>)>,
+    /// Metrics of this shard.
+    metrics: Rc<ShardMetrics>,
+    received_bytes: u64,
+    drain: Option<Drain>,
+    gauges_at: Instant,
+}
+
+/// Clients are being closed, evenly until then.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    until: Instant,
+    next: Instant,
+}
+
+/// What ended a wait.
+enum Woken {
+    Ready,
+    Command(Option<Command>),
+    Timer,
+}
+
+impl Driver {
+    /// Takes over `listener`, which is non-blocking. To be called on the shard's runtime.
+    ///
+    /// # Errors
+    /// When the system has no more files or memory for a poll.
+    pub(crate) fn new(
+        shard: Shard,
+        number: u8,
+        context: Rc<Context>,
+        shards: Shards,
+        inbox: mpsc::Receiver<Command>,
+        listener: std::net::TcpListener,
+    ) -> io::Result<Self> {
+        let readiness = Readiness::new()?;
+        let mut listener = TcpListener::from_std(listener);
+        readiness.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self {
+            shard,
+            number,
+            metrics: context.metrics.clone(),
+            context,
+            shards,
+            inbox,
+            listener: Some(listener),
+            readiness,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            links: Slab::new(),
+            polls: Polls::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            unread: VecDeque::new(),
+            unaccepted: false,
+            backlog: VecDeque::new(),
+            received_bytes: 0,
+            drain: None,
+            gauges_at: Instant::now(),
+        })
+    }
+
+    /// Runs until the process drains and all clients are gone.
+    ///
+    /// # Errors
+    /// When the poll itself fails: the shard cannot go on.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        loop {
+            let woken = self.wait().await?;
+            let now = Instant::now();
+            match woken {
+                Woken::Ready | Woken::Timer => {}
+                Woken::Command(Some(command)) => self.handle_command(command, now),
+                Woken::Command(None) => return Ok(()),
+            }
+            self.turn(now)?;
+            if self.drained(now) {
+                return Ok(());
+            }
+            // HTTP tasks of this shard run on the same thread.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn wait(&mut self) -> io::Result<Woken> {
+        if self.unaccepted || !self.unread.is_empty() && self.backlog.is_empty() {
+            return Ok(Woken::Ready);
+        }
+        let deadline = self.next_deadline();
+        tokio::select! {
+            biased;
+            ready = self.readiness.ready() => ready.map(|()| Woken::Ready),
+            command = self.inbox.recv() => Ok(Woken::Command(command)),
+            () = sleep_until(deadline.into()) => Ok(Woken::Timer),
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let backlog = (!self.backlog.is_empty()).then(|| Instant::now() + BACKLOG_PAUSE);
+        let drain = self.drain.map(|drain| drain.next);
+        let others = self.shard.poll_timeout().into_iter().chain(backlog).chain(drain);
+        others.fold(self.gauges_at, Instant::min)
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self, now: Instant) -> io::Result<()> {
+        self.offer_backlog();
+        if self.backlog.is_empty() {
+            for _ in 0..self.unread.len() {
+                if let Some(link) = self.unread.pop_front() {
+                    self.read_link(link, now);
+                }
+            }
+        }
+        self.handle_events(now)?;
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.inbox.try_recv() else { break };
+            self.handle_command(command, now);
+        }
+        self.handle_timeouts(now);
+        self.step_drain(now);
+        self.flush(now);
+        self.report(now);
+        Ok(())
+    }
+
+    fn handle_events(&mut self, now: Instant) -> io::Result<()> {
+        if std::mem::take(&mut self.unaccepted) {
+            self.accept(now);
+        }
+        loop {
+            self.readiness.take(&mut self.events)?;
+            let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+            let full = events.iter().count() == EVENTS_PER_TURN;
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(now),
+                    Token(link) => {
+                        let link = LinkId(u32::try_from(link).unwrap_or(u32::MAX));
+                        if event.is_writable() {
+                            self.handle_writable(link);
+                        }
+                        if event.is_readable() || event.is_read_closed() || event.is_error() {
+                            self.handle_readable(link, now);
+                        }
+                    }
+                }
+            }
+            self.events = events;
+            if !full {
+                return Ok(());
+            }
+            // What this batch produced leaves before the next one is read.
+            self.flush(now);
+        }
+    }
+
+    fn handle_readable(&mut self, link: LinkId, now: Instant) {
+        if self.backlog.is_empty() {
+            self.read_link(link, now);
+        } else {
+            self.unread.push_back(link);
+        }
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        if self.shard.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(at) = self.shard.poll_timeout() {
+            self.metrics.timer_lag(now.saturating_duration_since(at));
+        }
+        let mut expired = Vec::new();
+        self.shard.handle_timeouts(now, |link| expired.push(link));
+        for link in expired {
+            self.expire_link(link, now);
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let registry = self.readiness.registry();
+        let mut sink =
+            LinkSink { links: &mut self.links, polls: &mut self.polls, registry, lingering: Vec::new() };
+        self.shard.flush(&mut sink);
+        for link in sink.lingering {
+            self.linger(link, now);
+        }
+        while let Some(output) = self.shard.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Publish(publication) => {
+                for shard in (0..self.shards.inboxes().len() as u8).filter(|shard| *shard != self.number) {
+                    self.backlog.push_back((shard, publication.clone()));
+                }
+                self.offer_backlog();
+            }
+            Output::Resume(link) => self.resume(link),
+            // The memory adapter has nothing to subscribe to, and the shard knows.
+            Output::Subscribe(..) | Output::Unsubscribe(_) => {}
+            Output::Happening(happening) => self.context.record(&happening),
+        }
+    }
+
+    /// Hands publications to the other shards, in order, as far as their inboxes take them.
+    fn offer_backlog(&mut self) {
+        while let Some((shard, publication)) = self.backlog.front() {
+            let command = Command::Deliver(publication.clone(), None);
+            if let Err(mpsc::error::TrySendError::Full(_)) = self.shards.inbox(*shard).try_send(command) {
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let counters = self.shard.take_counters();
+        self.metrics.add(&ShardCounts {
+            packets_received: counters.packets_in,
+            received_bytes: std::mem::take(&mut self.received_bytes),
+            packets_sent: counters.packets_out,
+            sent_bytes: counters.bytes_out,
+            events_received: counters.events_in,
+            events_refused: counters.events_refused,
+            broadcasts: counters.broadcasts,
+            deliveries: counters.deliveries,
+            volatile_dropped: counters.volatile_dropped,
+        });
+        if now >= self.gauges_at {
+            self.gauges_at = now + GAUGE_PAUSE;
+            self.metrics.set_outbox_bytes(self.shard.outbox_bytes());
+        }
+    }
+
+    fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Deliver(publication, reply) => {
+                let reach = self.shard.deliver(&publication);
+                answer(reply, reach);
+            }
+            Command::OpenPolling(opening, reply) => {
+                answer(Some(reply), self.shard.open_polling(opening, now))
+            }
+            Command::Poll { sid, revision, reply } => {
+                let poll = self.polls.insert(reply);
+                if let Err(refusal) = self.shard.poll(&sid, revision, poll, now) {
+                    self.polls.answer(poll, Err(refusal));
+                }
+            }
+            Command::PollLost(sid) => self.handle_poll_lost(&sid, now),
+            Command::PushStarted { sid, revision, reply } => {
+                answer(Some(reply), self.shard.push_started(&sid, revision, now));
+            }
+            Command::Push { key, form, body, reply } => {
+                self.received_bytes += body.len() as u64;
+                answer(Some(reply), self.shard.push(key, form, &body, now));
+            }
+            Command::PushFailed { key, cut } => self.shard.push_failed(key, cut, now),
+            Command::CheckUpgrade { sid, revision, reply } => {
+                answer(Some(reply), self.shard.check_upgrade(&sid, revision));
+            }
+            Command::Adopt(adoption) => self.adopt(*adoption, now),
+            Command::Drain(until) => self.start_drain(until, now),
+        }
+    }
+
+    fn handle_poll_lost(&mut self, sid: &SessionId, now: Instant) {
+        if let Some((key, poll)) = self.shard.waiting_poll(sid)
+            && self.polls.is_lost(poll)
+        {
+            self.polls.forget(poll);
+            self.shard.handle_poll_lost(key, poll, now);
+        }
+    }
+
+    fn start_drain(&mut self, until: Instant, now: Instant) {
+        // Connections that the system has accepted for us are served; the port is then closed.
+        self.accept(now);
+        if let Some(mut listener) = self.listener.take() {
+            self.readiness.registry().deregister(&mut listener).ok();
+        }
+        self.drain = Some(Drain { until, next: now });
+    }
+
+    fn step_drain(&mut self, now: Instant) {
+        let Some(drain) = &mut self.drain else { return };
+        if drain.next > now {
+            return;
+        }
+        drain.next = now + DRAIN_STEP;
+        let left = drain.until.saturating_duration_since(now);
+        let steps = (left.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
+        let count = if left.is_zero() { usize::MAX } else { self.shard.connection_count().div_ceil(steps) };
+        self.shard.drain(count, now);
+    }
+
+    fn drained(&self, now: Instant) -> bool {
+        self.drain.is_some_and(|drain| {
+            let empty = self.shard.connection_count() == 0 && self.links.is_empty();
+            empty || now >= drain.until + Duration::from_secs(1)
+        })
+    }
+}
+
+/// Answers, unless whoever asked has gone.
+fn answer<T>(reply: Option<oneshot::Sender<T>>, value: T) {
+    if let Some(reply) = reply {
+        reply.send(value).ok();
+    }
+}
+
+impl Context {
+    /// Counts and logs what happened in a shard.
+    fn record(&self, happening: &Happening) {
+        match happening {
+            Happening::SessionOpened(transport) => self.metrics.opened(*transport),
+            Happening::SessionClosed(transport, reason) => self.metrics.closed(*transport, *reason),
+            Happening::Upgraded => self.metrics.upgraded(),
+            Happening::EnginePeerFault(fault) => self.metrics.peer_fault(fault),
+            Happening::SocketPeerFault(offence) => {
+                self.metrics.peer_fault(telemetry::FaultCause::SocketPacket);
+                tracing::debug!(offence, "a client broke the rules of Socket.IO and was closed");
+            }
+            Happening::SlowClientClosed { queued_bytes } => {
+                self.metrics.slow_client_closed();
+                telemetry::emit(&telemetry::SlowClientClosed { queued_bytes: *queued_bytes });
+            }
+            Happening::ConnectRefused(refusal) => self.metrics.connect_refused(match refusal {
+                broker::ConnectRefusal::UnknownNamespace => telemetry::ConnectRefusal::UnknownNamespace,
+                broker::ConnectRefusal::NotAuthorized => telemetry::ConnectRefusal::NotAuthorized,
+                broker::ConnectRefusal::TooManyNamespaces => telemetry::ConnectRefusal::TooManyNamespaces,
+            }),
+        }
+    }
+}

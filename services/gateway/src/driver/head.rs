@@ -1,0 +1,123 @@
+//! The first bytes of a connection: a request for a WebSocket stays here, all other HTTP goes to its tasks.
+
+use std::{io, time::Instant};
+
+use broker::LinkId;
+use bytes::Bytes;
+use mio::net::TcpStream;
+
+use super::{Driver, Socket};
+use crate::{
+    http,
+    inbox::{Adoption, Command, Purpose},
+    stream::ClientStream,
+    upgrade::{self, UpgradeRequest, Verdict},
+};
+
+/// Header lines of a WebSocket request that are read here; one with more is read by the HTTP task.
+const HEADERS_MAX: usize = 64;
+
+/// What the first bytes of a connection are.
+enum Head {
+    /// A whole request for a WebSocket, this long, and what is to be done with it.
+    WebSocket(usize, Verdict),
+    /// Anything else.
+    Http,
+}
+
+impl Driver {
+    /// Takes in the first bytes of a connection; the length of its head if it is a WebSocket now.
+    pub(super) fn take_head(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> Option<usize> {
+        match self.read_head(bytes) {
+            Head::WebSocket(length, Verdict::Open(opening, greeting)) => {
+                self.begin(link, Purpose::Open(opening), Some(greeting), now);
+                Some(length)
+            }
+            Head::WebSocket(length, Verdict::Probe { sid, shard, revision, greeting }) => {
+                let purpose = Purpose::Probe { sid, revision };
+                if shard == self.number {
+                    self.begin(link, purpose, Some(greeting), now);
+                    return Some(length);
+                }
+                let ahead = Bytes::copy_from_slice(&bytes[length..]);
+                self.hand_over(link, shard, ahead, greeting, purpose);
+                None
+            }
+            Head::WebSocket(_, Verdict::Refuse(refused)) => {
+                if let upgrade::Refused::Fault(fault) = refused {
+                    self.metrics.request_refused(fault);
+                }
+                if let Some(found) = self.links.get_mut(link.0 as usize) {
+                    // A fresh socket takes these few bytes; if it is broken, there is nobody to tell.
+                    found.socket.write(&[io::IoSlice::new(&refused.response())]).ok();
+                }
+                self.finish(link, now);
+                None
+            }
+            Head::WebSocket(_, Verdict::NotFound) | Head::Http => {
+                self.serve_http(link, Bytes::copy_from_slice(bytes));
+                None
+            }
+        }
+    }
+
+    fn read_head(&self, bytes: &[u8]) -> Head {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return Head::Http };
+        let find = |name: &str| {
+            request
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name))
+                .map(|header| header.value)
+        };
+        if request.method != Some("GET") || !http::asks_for_websocket(find("upgrade"), find("connection")) {
+            return Head::Http;
+        }
+        let target = request.path.unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let request = UpgradeRequest { path, query, header: &find };
+        let owner_of = |sid: &str| self.shards.owner_of(sid);
+        Head::WebSocket(length, upgrade::judge(&request, &self.context.client, self.shard.engine(), owner_of))
+    }
+
+    /// Gives a WebSocket to the shard that owns its session.
+    fn hand_over(&mut self, link: LinkId, shard: u8, ahead: Bytes, greeting: Bytes, purpose: Purpose) {
+        let Some(socket) = self.release(link) else { return };
+        let adoption = Adoption { socket, ahead, greeting: Some(greeting), purpose };
+        let inbox = self.shards.inbox(shard).clone();
+        // The other shard's inbox may be full: whoever waits for it is not this shard.
+        tokio::task::spawn_local(async move {
+            inbox.send(Command::Adopt(Box::new(adoption))).await.ok();
+        });
+    }
+
+    /// Gives a plain connection to a task that speaks HTTP on it.
+    fn serve_http(&mut self, link: LinkId, ahead: Bytes) {
+        if let Some(stream) = self.release(link).and_then(Socket::into_plain)
+            && let Ok(stream) = ClientStream::plain(std_stream(stream), ahead)
+        {
+            http::spawn(stream, self.http_service());
+        }
+    }
+
+    /// Gives a connection to a task that speaks TLS and HTTP on it.
+    pub(super) fn serve_tls(&mut self, stream: TcpStream) {
+        http::spawn_tls(std_stream(stream), self.http_service());
+    }
+
+    fn http_service(&self) -> http::Service {
+        http::Service {
+            context: self.context.clone(),
+            engine: self.shard.engine().clone(),
+            shards: self.shards.clone(),
+            number: self.number,
+        }
+    }
+}
+
+/// The same socket as the standard library's type, still non-blocking.
+fn std_stream(stream: TcpStream) -> std::net::TcpStream {
+    std::os::fd::OwnedFd::from(stream).into()
+}

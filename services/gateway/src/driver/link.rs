@@ -1,0 +1,336 @@
+//! The sockets of a shard from accept to end: request head, WebSocket frames, farewell.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use broker::{ConnectionKey, Flow, LinkId, Refusal};
+use engineio::CloseReason;
+use mio::Token;
+use websocket::{Decoder, Fault, Message, Opcode};
+
+use super::{ACCEPTS_PER_TURN, Driver, READ_BYTES_PER_TURN, Socket};
+use crate::{
+    inbox::{Adoption, Purpose},
+    upgrade::Refused,
+};
+
+/// How long the other side may take to close after we did. Its last bytes are read and dropped meanwhile:
+/// closing with bytes unread would reset the connection and could take our last ones back.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// One socket.
+pub(super) struct Link {
+    pub(super) socket: Socket,
+    decoder: Decoder,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Its request is still to come, until then.
+    Head(Instant),
+    /// A WebSocket of this connection.
+    Open(ConnectionKey),
+    /// As above, and not read for now.
+    Paused(ConnectionKey),
+    /// Everything is written; the other side is to end until then.
+    Lingering(Instant),
+    /// The other side has ended.
+    Ended,
+}
+
+impl Link {
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+}
+
+/// What became of the bytes of one read.
+enum Taken {
+    /// Read on.
+    More,
+    /// Do not read on for now, or for ever.
+    Enough,
+}
+
+impl Driver {
+    /// Takes the connections that wait, up to a turn's worth.
+    pub(super) fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((stream, _)) => self.accepted(stream, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The connection was gone before we took it, or the system has no more files: the next one
+                // is taken with the next event.
+                Err(error) => {
+                    telemetry::emit(&telemetry::AcceptFailed { port: "client", error: error.to_string() });
+                    return;
+                }
+            }
+        }
+        self.unaccepted = true;
+    }
+
+    fn accepted(&mut self, stream: mio::net::TcpStream, now: Instant) {
+        if self.context.is_full(self.links.len() + self.context.http_connections.get()) {
+            self.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
+            // A fresh socket takes a line; if not, it is closed all the same.
+            Socket::Plain(stream).write(&[io::IoSlice::new(crate::http::BUSY)]).ok();
+            return;
+        }
+        if self.context.tls.is_some() {
+            return self.serve_tls(stream);
+        }
+        let deadline = now + self.context.request_timeout;
+        if let Some(link) = self.insert_link(Socket::Plain(stream), State::Head(deadline)) {
+            self.shard.arm_link(link, deadline);
+        }
+    }
+
+    fn insert_link(&mut self, socket: Socket, state: State) -> Option<LinkId> {
+        let entry = self.links.vacant_entry();
+        let link = LinkId(u32::try_from(entry.key()).ok()?);
+        let mut socket = socket;
+        if let Err(error) = socket.register(self.readiness.registry(), Token(entry.key())) {
+            telemetry::emit(&telemetry::AcceptFailed { port: "client", error: error.to_string() });
+            return None;
+        }
+        entry.insert(Link { socket, decoder: Decoder::new(), state });
+        Some(link)
+    }
+
+    /// Takes a socket out of this shard's poll.
+    pub(super) fn release(&mut self, link: LinkId) -> Option<Socket> {
+        let mut link = self.links.try_remove(link.0 as usize)?;
+        link.socket.deregister(self.readiness.registry()).ok();
+        Some(link.socket)
+    }
+
+    /// Takes over a WebSocket whose request was read elsewhere.
+    pub(super) fn adopt(&mut self, adoption: Adoption, now: Instant) {
+        let Adoption { socket, ahead, greeting, purpose } = adoption;
+        let Some(link) = self.insert_link(socket, State::Head(now)) else { return };
+        self.begin(link, purpose, greeting, now);
+        let mut ahead = ahead.to_vec();
+        if !ahead.is_empty() {
+            self.take_frames(link, &mut ahead, now);
+        }
+        self.read_link(link, now);
+    }
+
+    /// Makes a socket the WebSocket that its request asked for.
+    pub(super) fn begin(
+        &mut self,
+        link: LinkId,
+        purpose: Purpose,
+        greeting: Option<bytes::Bytes>,
+        now: Instant,
+    ) {
+        let key = match purpose {
+            Purpose::Open(opening) => Ok(self.shard.open_websocket(link, opening, greeting, now)),
+            Purpose::Probe { sid, revision } => {
+                let opened = self.shard.open_probe(&sid, revision, link, now);
+                if let Some(greeting) = greeting {
+                    self.answer_probe_request(link, greeting, opened);
+                }
+                opened
+            }
+        };
+        let Some(found) = self.links.get_mut(link.0 as usize) else { return };
+        match key {
+            Ok(key) => found.state = State::Open(key),
+            Err(_) => self.finish(link, now),
+        }
+    }
+
+    /// The WebSocket of an upgrade is answered at once, whatever becomes of it.
+    fn answer_probe_request(
+        &mut self,
+        link: LinkId,
+        greeting: bytes::Bytes,
+        opened: Result<ConnectionKey, Refusal>,
+    ) {
+        let answer = match opened {
+            Ok(_) => greeting,
+            // The reference server accepts a second WebSocket and closes it.
+            Err(Refusal::Busy | Refusal::Offence) => {
+                [&greeting[..], &websocket::close_frame(None)].concat().into()
+            }
+            Err(Refusal::Fault(fault)) => {
+                self.metrics.request_refused(fault);
+                Refused::Fault(fault).response()
+            }
+        };
+        if let Some(found) = self.links.get_mut(link.0 as usize) {
+            // A fresh socket takes these few bytes; if it is broken, reading will tell.
+            found.socket.write(&[io::IoSlice::new(&answer)]).ok();
+        }
+    }
+
+    pub(super) fn handle_writable(&mut self, link: LinkId) {
+        let Some(found) = self.links.get_mut(link.0 as usize) else { return };
+        if found.socket.handle_writable().is_ok()
+            && let State::Open(key) | State::Paused(key) = found.state
+        {
+            self.shard.handle_writable(key, link);
+        }
+    }
+
+    /// Reads what a link has, up to a turn's worth.
+    pub(super) fn read_link(&mut self, link: LinkId, now: Instant) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut total = 0;
+        while let Some(found) = self.links.get_mut(link.0 as usize) {
+            if matches!(found.state, State::Paused(_)) {
+                break;
+            }
+            let short_is_last = found.socket.short_read_is_last();
+            match found.socket.read(&mut scratch) {
+                Ok(0) => {
+                    self.handle_end(link, CloseReason::TransportClose);
+                    break;
+                }
+                Ok(count) => {
+                    total += count;
+                    self.received_bytes += count as u64;
+                    let taken = self.take(link, &mut scratch[..count], now);
+                    // A short read has emptied the socket; what comes later is another event.
+                    if matches!(taken, Taken::Enough) || short_is_last && count < scratch.len() {
+                        break;
+                    }
+                    if total >= READ_BYTES_PER_TURN {
+                        self.unread.push_back(link);
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.handle_end(link, CloseReason::TransportError);
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn take(&mut self, link: LinkId, bytes: &mut [u8], now: Instant) -> Taken {
+        match self.links.get(link.0 as usize).map(|found| found.state) {
+            Some(State::Head(_)) => match self.take_head(link, bytes, now) {
+                Some(length) if length < bytes.len() => self.take_frames(link, &mut bytes[length..], now),
+                Some(_) => Taken::More,
+                None => Taken::Enough,
+            },
+            Some(State::Open(_)) => self.take_frames(link, bytes, now),
+            Some(State::Lingering(_)) => Taken::More,
+            Some(State::Paused(_) | State::Ended) | None => Taken::Enough,
+        }
+    }
+
+    /// Takes in bytes of an open WebSocket.
+    fn take_frames(&mut self, link: LinkId, bytes: &mut [u8], now: Instant) -> Taken {
+        let message_bytes_max = self.shard.engine().max_payload_bytes as usize;
+        let mut at = 0;
+        let mut flow = Flow::Continue;
+        while at < bytes.len() {
+            let Some(found) = self.links.get_mut(link.0 as usize) else { return Taken::Enough };
+            // Frames behind one that has to wait are handed over too: the shard keeps their packets.
+            let (State::Open(key) | State::Paused(key)) = found.state else { return Taken::Enough };
+            match found.decoder.decode(&mut bytes[at..], message_bytes_max) {
+                Ok(step) => {
+                    at += step.consumed;
+                    match step.message {
+                        Some(Message::Text(text)) => flow = self.shard.handle_text(key, link, &text, now),
+                        Some(Message::Binary(data)) => flow = self.shard.handle_binary(key, link, &data, now),
+                        Some(Message::Ping(data)) => {
+                            self.shard.send_frame(key, link, websocket::frame(Opcode::Pong, &data));
+                        }
+                        Some(Message::Pong) | None => {}
+                        Some(Message::Close(code)) => {
+                            let echo = websocket::close_frame(code);
+                            self.shard.handle_link_closing(key, link, echo, CloseReason::TransportClose, now);
+                            flow = Flow::Closed;
+                        }
+                    }
+                }
+                Err(fault) => {
+                    self.refuse_frame(key, link, &fault, now);
+                    flow = Flow::Closed;
+                }
+            }
+            if flow == Flow::Closed {
+                return Taken::Enough;
+            }
+        }
+        match (flow, self.links.get_mut(link.0 as usize)) {
+            (Flow::Hold, Some(found)) => {
+                if let State::Open(key) = found.state {
+                    found.state = State::Paused(key);
+                }
+                Taken::Enough
+            }
+            (Flow::Continue, Some(_)) => Taken::More,
+            _ => Taken::Enough,
+        }
+    }
+
+    fn refuse_frame(&mut self, key: ConnectionKey, link: LinkId, fault: &Fault, now: Instant) {
+        self.metrics.peer_fault(telemetry::FaultCause::Frame);
+        let farewell = websocket::close_frame(Some(fault.close_code()));
+        self.shard.handle_link_closing(key, link, farewell, CloseReason::TransportError, now);
+    }
+
+    /// What held a link back is over.
+    pub(super) fn resume(&mut self, link: LinkId) {
+        if let Some(found) = self.links.get_mut(link.0 as usize)
+            && let State::Paused(key) = found.state
+        {
+            found.state = State::Open(key);
+            self.unread.push_back(link);
+        }
+    }
+
+    /// The other side has ended, or the socket is broken.
+    fn handle_end(&mut self, link: LinkId, reason: CloseReason) {
+        let Some(found) = self.links.get_mut(link.0 as usize) else { return };
+        let state = std::mem::replace(&mut found.state, State::Ended);
+        if let State::Open(key) | State::Paused(key) = state {
+            self.shard.handle_link_closed(key, link, reason);
+        }
+        self.release(link);
+    }
+
+    /// Nothing more is written to a link: hear the other side out.
+    pub(super) fn linger(&mut self, link: LinkId, now: Instant) {
+        if let Some(found) = self.links.get_mut(link.0 as usize) {
+            let deadline = now + LINGER;
+            found.state = State::Lingering(deadline);
+            self.shard.arm_link(link, deadline);
+            self.unread.push_back(link);
+        }
+    }
+
+    /// Ends our side of a link that no session owns.
+    pub(super) fn finish(&mut self, link: LinkId, now: Instant) {
+        let Some(found) = self.links.get_mut(link.0 as usize) else { return };
+        match found.socket.finish() {
+            Ok(()) => self.linger(link, now),
+            Err(_) => drop(self.release(link)),
+        }
+    }
+
+    /// The time of a link may be over.
+    pub(super) fn expire_link(&mut self, link: LinkId, now: Instant) {
+        let Some(found) = self.links.get(link.0 as usize) else { return };
+        match found.state {
+            State::Head(deadline) | State::Lingering(deadline) if deadline <= now => drop(self.release(link)),
+            // The wheel's horizon came first.
+            State::Head(deadline) | State::Lingering(deadline) => self.shard.arm_link(link, deadline),
+            State::Open(_) | State::Paused(_) | State::Ended => {}
+        }
+    }
+}

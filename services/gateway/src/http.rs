@@ -1,0 +1,220 @@
+//! HTTP on the client port: long-polling, upgrades of kept-alive connections, the bundle and the demo page.
+//!
+//! A task per HTTP connection, on the thread of the shard that accepted it. A WebSocket leaves its task at the
+//! upgrade, and nothing of HTTP stays with it.
+
+mod answer;
+mod bundle;
+pub(crate) mod cors;
+mod demo;
+mod polling;
+mod upgraded;
+
+use std::{convert::Infallible, rc::Rc, time::Duration};
+
+use engineio::{EngineConfig, HttpFault, Query, Transport};
+use http::{Method, Request, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
+
+use self::answer::Answer;
+pub(crate) use self::bundle::Bundle;
+use crate::{context::Context, inbox::Shards, stream::ClientStream};
+
+/// The answer to a connection over the limit.
+pub(crate) const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+
+/// Bytes of one request head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Header lines of one request.
+const HEADERS_MAX: usize = 100;
+
+/// What answers the requests of one shard's HTTP connections.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) context: Rc<Context>,
+    pub(crate) engine: EngineConfig,
+    pub(crate) shards: Shards,
+    /// The shard whose thread this is; it owns the sessions that begin here.
+    pub(crate) number: u8,
+}
+
+/// Speaks HTTP on a stream, in a task of its own.
+pub(crate) fn spawn(stream: ClientStream, service: Service) {
+    let counted = Counted::new(&service.context);
+    tokio::task::spawn_local(async move {
+        serve(stream, service).await;
+        drop(counted);
+    });
+}
+
+/// Speaks TLS and then HTTP on a stream, in a task of its own.
+pub(crate) fn spawn_tls(stream: std::net::TcpStream, service: Service) {
+    let counted = Counted::new(&service.context);
+    tokio::task::spawn_local(async move {
+        if let Some(tls) = &service.context.tls {
+            let patience = service.context.request_timeout;
+            match timeout(patience, tls.accept(stream)).await {
+                Ok(Ok(stream)) => serve(ClientStream::tls(stream), service).await,
+                Ok(Err(error)) => telemetry::emit(&telemetry::TlsFailed { error: error.to_string() }),
+                Err(_) => tracing::debug!(?patience, "a TLS handshake took too long"),
+            }
+        }
+        drop(counted);
+    });
+}
+
+/// Keeps an HTTP connection in the shard's count.
+struct Counted(Rc<Context>);
+
+impl Counted {
+    fn new(context: &Rc<Context>) -> Self {
+        context.http_connections.set(context.http_connections.get() + 1);
+        Self(context.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.http_connections.set(self.0.http_connections.get() - 1);
+    }
+}
+
+async fn serve(stream: ClientStream, service: Service) {
+    let request_timeout = service.context.request_timeout;
+    let metrics = service.context.metrics.clone();
+    let answer = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(request_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    if let Err(error) = connection.await
+        && (error.is_parse() || error.is_timeout())
+    {
+        metrics.request_refused(telemetry::Refusal::MalformedRequest);
+    }
+}
+
+/// Whether these headers ask for a WebSocket.
+pub(crate) fn asks_for_websocket(upgrade: Option<&[u8]>, connection: Option<&[u8]>) -> bool {
+    let has = |header: Option<&[u8]>, token: &str| {
+        let words = header.unwrap_or_default().split(|byte| *byte == b',');
+        words.into_iter().any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
+    has(upgrade, "websocket") && has(connection, "upgrade")
+}
+
+impl Service {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let header = |name| request.headers().get(name).map(http::HeaderValue::as_bytes);
+        if asks_for_websocket(header(header::UPGRADE), header(header::CONNECTION)) {
+            return self.upgrade(request).await;
+        }
+        let path = request.uri().path();
+        if !self.context.client.serves(path) {
+            return match demo::find(path).filter(|_| self.context.client.demo_page) {
+                Some(file) => file.answer(request.method()),
+                None => answer::not_found(),
+            };
+        }
+        if let Some(file) = self.context.bundle.as_ref().and_then(|bundle| bundle.find(path)) {
+            return file.answer(request.method(), request.headers());
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
+        let mut answer = self.engine_request(request).await;
+        answer::add_headers(&mut answer, cors::headers(&self.context.client.cors, origin));
+        answer
+    }
+
+    /// Any request to the Engine.IO path but an upgrade.
+    async fn engine_request(&self, request: Request<Incoming>) -> Answer {
+        let cors = &self.context.client.cors;
+        if request.method() == Method::OPTIONS && !cors.origins.is_empty() {
+            let requested = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+            let requested = requested.and_then(|requested| requested.to_str().ok());
+            return answer::preflight(cors::preflight_headers(cors, requested));
+        }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        match self.check(&request, &query) {
+            Ok(None) => self.open(&request, &query).await,
+            Ok(Some((sid, shard))) => self.session_request(request, &query, sid, shard).await,
+            Err(fault) => self.refuse(fault),
+        }
+    }
+
+    /// The checks of the reference server, in its order; the session that the request is for, if any.
+    fn check(
+        &self,
+        request: &Request<Incoming>,
+        query: &Query,
+    ) -> Result<Option<(engineio::SessionId, u8)>, HttpFault> {
+        let transport = query.transport.filter(|transport| self.engine.allows(*transport));
+        let transport = transport.ok_or(HttpFault::TransportUnknown)?;
+        if let Some(sid) = &query.sid {
+            let owner = self.shards.owner_of(sid).ok_or(HttpFault::SessionUnknown)?;
+            return match transport {
+                Transport::Polling => Ok(Some(owner)),
+                Transport::WebSocket => Err(HttpFault::BadRequest),
+            };
+        }
+        if request.method() != Method::GET {
+            return Err(HttpFault::BadHandshakeMethod);
+        }
+        if transport == Transport::WebSocket {
+            return Err(HttpFault::BadRequest);
+        }
+        let origin = request.headers().get(header::ORIGIN);
+        let foreign = |origin: &http::HeaderValue| {
+            self.context.client.refuses_origin(&String::from_utf8_lossy(origin.as_bytes()))
+        };
+        if origin.is_some_and(foreign) {
+            return Err(HttpFault::Forbidden);
+        }
+        if query.revision == engineio::Revision::V3 && !self.engine.allow_eio3 {
+            return Err(HttpFault::UnsupportedVersion);
+        }
+        Ok(None)
+    }
+
+    fn refuse(&self, fault: HttpFault) -> Answer {
+        self.context.metrics.request_refused(fault);
+        answer::fault(fault)
+    }
+
+    /// How long a request body may take.
+    fn body_timeout(&self) -> Duration {
+        self.context.request_timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_both_headers_in_any_case() {
+        for (upgrade, connection, expected) in [
+            (Some("websocket"), Some("Upgrade"), true),
+            (Some("WebSocket"), Some("keep-alive, upgrade"), true),
+            (Some("h2c"), Some("Upgrade"), false),
+            (Some("websocket"), Some("keep-alive"), false),
+            (None, Some("upgrade"), false),
+        ] {
+            let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
+            assert_eq!(
+                asks_for_websocket(bytes(upgrade), bytes(connection)),
+                expected,
+                "{upgrade:?} {connection:?}"
+            );
+        }
+    }
+}

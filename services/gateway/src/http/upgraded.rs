@@ -1,0 +1,89 @@
+//! WebSockets that are asked for on a connection that has spoken HTTP before, or TLS.
+
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+
+use super::{
+    Service,
+    answer::{self, Answer},
+};
+use crate::{
+    inbox::{Adoption, Command, Purpose},
+    stream::ClientStream,
+    upgrade::{self, Refused, UpgradeRequest, Verdict},
+};
+
+impl Service {
+    /// Answers an upgrade request, and hands the connection to the shard that will own it.
+    pub(super) async fn upgrade(&self, request: Request<Incoming>) -> Answer {
+        let find = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+        let uri = request.uri();
+        let asked =
+            UpgradeRequest { path: uri.path(), query: uri.query().unwrap_or_default(), header: &find };
+        let owner_of = |sid: &str| self.shards.owner_of(sid);
+        let (shard, purpose, greeting) =
+            match upgrade::judge(&asked, &self.context.client, &self.engine, owner_of) {
+                Verdict::Open(opening, greeting) => (self.number, Purpose::Open(opening), greeting),
+                Verdict::Probe { sid, shard, revision, greeting } => {
+                    let check = |reply| Command::CheckUpgrade { sid, revision, reply };
+                    match self.shards.ask(shard, check).await {
+                        Some(Ok(())) => (shard, Purpose::Probe { sid, revision }, greeting),
+                        Some(Err(broker::Refusal::Fault(fault))) => {
+                            return self.refuse_upgrade(Refused::Fault(fault));
+                        }
+                        _ => return self.refuse_upgrade(Refused::Fault(engineio::HttpFault::SessionUnknown)),
+                    }
+                }
+                Verdict::NotFound => return answer::not_found(),
+                Verdict::Refuse(refused) => return self.refuse_upgrade(refused),
+            };
+        let inbox = self.shards.inbox(shard).clone();
+        tokio::task::spawn_local(async move {
+            if let Ok(upgraded) = hyper::upgrade::on(request).await
+                && let Some(adoption) = adoption(upgraded, purpose)
+            {
+                inbox.send(Command::Adopt(Box::new(adoption))).await.ok();
+            }
+        });
+        switching_protocols(&greeting)
+    }
+
+    fn refuse_upgrade(&self, refused: Refused) -> Answer {
+        if let Refused::Fault(fault) = refused {
+            self.context.metrics.request_refused(fault);
+        }
+        let mut answer = answer::typed(StatusCode::BAD_REQUEST, "text/html", refused.message());
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if refused == Refused::Version {
+            answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13, 8"));
+        }
+        answer
+    }
+}
+
+/// Takes the bare socket out of the HTTP machinery.
+fn adoption(upgraded: Upgraded, purpose: Purpose) -> Option<Adoption> {
+    let parts = upgraded.downcast::<TokioIo<ClientStream>>().ok()?;
+    let (socket, ahead) = parts.io.into_inner().into_socket().ok()?;
+    // What HTTP had read beyond the request comes before what it had not read of what was read ahead.
+    let ahead = [parts.read_buf, ahead].concat().into();
+    Some(Adoption { socket, ahead, greeting: None, purpose })
+}
+
+/// The 101 answer that was written out for a bare socket, as an HTTP answer.
+fn switching_protocols(greeting: &[u8]) -> Answer {
+    let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut headers);
+    if response.parse(greeting).is_ok() {
+        for header in response.headers.iter() {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(header.name), HeaderValue::from_bytes(header.value))
+            {
+                answer.headers_mut().append(name, value);
+            }
+        }
+    }
+    answer
+}

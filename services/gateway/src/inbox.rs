@@ -1,0 +1,146 @@
+//! What a shard is asked by other threads and by its own HTTP tasks, and the way to ask it.
+
+use std::{sync::Arc, time::Instant};
+
+use adapter::Broadcast;
+use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal};
+use bytes::Bytes;
+use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
+use publish::{Dispatch, Receipt, ReportLevel, Unavailable};
+use smallvec::SmallVec;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::driver::Socket;
+
+/// Commands that may wait for one shard. When it is full whoever sends waits: this is what slows publishers
+/// and HTTP clients down to what the shard can do.
+pub(crate) const INBOX_COMMANDS_MAX: usize = 1024;
+
+/// One thing to do for a shard.
+pub(crate) enum Command {
+    /// Deliver to the sockets here, and say how far it got if anybody wants to know.
+    Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
+    /// Open a polling session.
+    OpenPolling(Opening, oneshot::Sender<Payload>),
+    /// Hold a poll until there is something for it.
+    Poll { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<Payload, Refusal>> },
+    /// A poll that was held is gone.
+    PollLost(SessionId),
+    /// A push begins.
+    PushStarted { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<ConnectionKey, Refusal>> },
+    /// The body of a push has come.
+    Push { key: ConnectionKey, form: BodyForm, body: Bytes, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// A push has ended without a body.
+    PushFailed { key: ConnectionKey, cut: bool },
+    /// Ask whether a WebSocket may be opened for a session.
+    CheckUpgrade { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// Take a WebSocket over.
+    Adopt(Box<Adoption>),
+    /// Stop accepting, and close all clients by then.
+    Drain(Instant),
+}
+
+/// A WebSocket on its way to the shard that will own it.
+pub(crate) struct Adoption {
+    pub(crate) socket: Socket,
+    /// Bytes that were read behind the request.
+    pub(crate) ahead: Bytes,
+    /// The answer to the upgrade request, unless it has been sent.
+    pub(crate) greeting: Option<Bytes>,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a WebSocket is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// A session of its own.
+    Open(Opening),
+    /// The upgrade of a polling session.
+    Probe { sid: SessionId, revision: Revision },
+}
+
+/// The shards of this process.
+#[derive(Clone)]
+pub(crate) struct Shards {
+    inboxes: Arc<[mpsc::Sender<Command>]>,
+    turnstile: Arc<Semaphore>,
+    node: u16,
+    sid_key: SidKey,
+}
+
+impl Shards {
+    pub(crate) fn new(inboxes: Vec<mpsc::Sender<Command>>, node: u16, sid_key: SidKey) -> Self {
+        Self { inboxes: inboxes.into(), turnstile: Arc::new(Semaphore::new(1)), node, sid_key }
+    }
+
+    /// The inboxes of all shards, in the order of their numbers.
+    pub(crate) fn inboxes(&self) -> &[mpsc::Sender<Command>] {
+        &self.inboxes
+    }
+
+    /// The session that `sid` names, and its shard; `None` if it is forged, or of another node.
+    pub(crate) fn owner_of(&self, sid: &str) -> Option<(SessionId, u8)> {
+        let (sid, Owner { node, shard }) = self.sid_key.verify(sid)?;
+        (node == self.node && usize::from(shard) < self.inboxes.len()).then_some((sid, shard))
+    }
+
+    /// The inbox of one shard.
+    pub(crate) fn inbox(&self, shard: u8) -> &mpsc::Sender<Command> {
+        &self.inboxes[usize::from(shard)]
+    }
+
+    /// Asks a shard and waits for the answer; `None` if the shard is gone.
+    pub(crate) async fn ask<T>(
+        &self,
+        shard: u8,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox(shard).send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Dispatch for Shards {
+    async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
+        let publication = Arc::new(Publication::new(broadcast));
+        // One publisher at a time reserves a place in every inbox, in the order of arrival: so no message
+        // overtakes another on any shard, and a caller that gives up has reached all shards or none.
+        let turn = self.turnstile.acquire().await.map_err(|_| gone())?;
+        let mut places = SmallVec::<[_; 8]>::new();
+        for inbox in self.inboxes.iter() {
+            places.push(inbox.reserve().await.map_err(|_| gone())?);
+        }
+        let mut answers = Vec::new();
+        for place in places {
+            let reply = (report == ReportLevel::Reach).then(|| {
+                let (reply, answer) = oneshot::channel();
+                answers.push(answer);
+                reply
+            });
+            place.send(Command::Deliver(publication.clone(), reply));
+        }
+        drop(turn);
+        match report {
+            ReportLevel::Accepted => Ok(Receipt { reach: None }),
+            ReportLevel::Reach => Ok(Receipt { reach: Some(collect(answers).await?) }),
+        }
+    }
+}
+
+/// Adds up what the shards say.
+async fn collect(answers: Vec<oneshot::Receiver<Reach>>) -> Result<publish::Reach, Unavailable> {
+    let mut total = publish::Reach { nodes_asked: 1, nodes_answered: 1, ..publish::Reach::default() };
+    for answer in answers {
+        let reach = answer.await.map_err(|_| gone())?;
+        total.sockets_matched += u64::from(reach.matched);
+        total.sockets_written += u64::from(reach.written);
+        total.sockets_dropped.not_ready += u64::from(reach.dropped_volatile);
+        total.sockets_dropped.queue_full += u64::from(reach.dropped_slow);
+    }
+    Ok(total)
+}
+
+fn gone() -> Unavailable {
+    Unavailable("this gateway is shutting down: publish to another one".into())
+}

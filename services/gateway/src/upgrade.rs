@@ -1,0 +1,206 @@
+//! The request that opens a WebSocket: what it asks for, and its answer. No IO.
+
+use std::fmt::Write as _;
+
+use broker::Opening;
+use bytes::Bytes;
+use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport};
+
+use crate::{config::ClientConfig, http::cors};
+
+/// An upgrade request, wherever it was read.
+pub(crate) struct UpgradeRequest<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+}
+
+/// What is to be done with an upgrade request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// A session of its own; the bytes are the 101 answer.
+    Open(Opening, Bytes),
+    /// The upgrade of the polling session with this sid, on this shard.
+    Probe { sid: SessionId, shard: u8, revision: Revision, greeting: Bytes },
+    /// Not for us.
+    NotFound,
+    /// No: the answer.
+    Refuse(Refused),
+}
+
+/// An upgrade that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// By the error table.
+    Fault(HttpFault),
+    /// `Sec-WebSocket-Key` is missing.
+    NoKey,
+    /// A WebSocket version other than 13 and 8.
+    Version,
+}
+
+impl Refused {
+    /// The body of the answer, which is always 400.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.message(),
+            Self::NoKey => "Missing or invalid Sec-WebSocket-Key header",
+            Self::Version => "Missing or invalid Sec-WebSocket-Version header",
+        }
+    }
+
+    /// The whole HTTP answer, after which the connection is closed.
+    ///
+    /// Source: Engine.IO reference, errors over HTTP: refusals of WebSockets.
+    pub(crate) fn response(self) -> Bytes {
+        let message = self.message();
+        let version = if self == Self::Version { "Sec-WebSocket-Version: 13, 8\r\n" } else { "" };
+        let length = message.len();
+        format!(
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{version}Content-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
+        )
+        .into()
+    }
+}
+
+/// Judges an upgrade request; `owner_of` checks a sid and names its shard.
+pub(crate) fn judge(
+    request: &UpgradeRequest<'_>,
+    client: &ClientConfig,
+    engine: &EngineConfig,
+    owner_of: impl Fn(&str) -> Option<(SessionId, u8)>,
+) -> Verdict {
+    if !client.serves(request.path) {
+        return Verdict::NotFound;
+    }
+    let fault = |fault| Verdict::Refuse(Refused::Fault(fault));
+    let query = Query::parse(request.query);
+    if query.transport.is_none_or(|transport| !engine.allows(transport)) {
+        return fault(HttpFault::TransportUnknown);
+    }
+    let origin = (request.header)("origin");
+    let probe = match &query.sid {
+        Some(sid) => match owner_of(sid) {
+            Some(owner) => Some(owner),
+            None => return fault(HttpFault::SessionUnknown),
+        },
+        None => None,
+    };
+    if query.transport != Some(Transport::WebSocket) {
+        return fault(HttpFault::BadRequest);
+    }
+    if probe.is_none() {
+        if query.revision == Revision::V3 && !engine.allow_eio3 {
+            return fault(HttpFault::UnsupportedVersion);
+        }
+        if origin.is_some_and(|origin| client.refuses_origin(&String::from_utf8_lossy(origin))) {
+            return fault(HttpFault::Forbidden);
+        }
+    }
+    let greeting = match switching_protocols(request, client) {
+        Ok(greeting) => greeting,
+        Err(refused) => return Verdict::Refuse(refused),
+    };
+    let opening = Opening { revision: query.revision, base64_only: query.base64 };
+    match probe {
+        Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, greeting },
+        None => Verdict::Open(opening, greeting),
+    }
+}
+
+/// The 101 answer.
+fn switching_protocols(request: &UpgradeRequest<'_>, client: &ClientConfig) -> Result<Bytes, Refused> {
+    let header = |name| (request.header)(name).and_then(|value| std::str::from_utf8(value).ok());
+    // A key is the base64 of 16 bytes.
+    let key = header("sec-websocket-key").map(str::trim).filter(|key| key.len() == 24 && key.ends_with("=="));
+    let key = key.ok_or(Refused::NoKey)?;
+    if !matches!(header("sec-websocket-version").map(str::trim), Some("13" | "8")) {
+        return Err(Refused::Version);
+    }
+    let mut answer = String::with_capacity(256);
+    answer.push_str("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    answer.push_str("Sec-WebSocket-Accept: ");
+    answer.push_str(&websocket::accept_key(key));
+    answer.push_str("\r\n");
+    // The first sub-protocol offered is chosen, as the reference server does.
+    if let Some(protocol) = header("sec-websocket-protocol").and_then(|offered| offered.split(',').next()) {
+        write!(answer, "Sec-WebSocket-Protocol: {}\r\n", protocol.trim()).expect("a String takes all text");
+    }
+    for (name, value) in cors::headers(&client.cors, header("origin")) {
+        write!(answer, "{name}: {value}\r\n").expect("a String takes all text");
+    }
+    answer.push_str("\r\n");
+    Ok(answer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    const VERSION: (&str, &str) = ("sec-websocket-version", "13");
+
+    fn verdict(target: &str, headers: &[(&'static str, &'static str)]) -> Verdict {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let find =
+            |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.as_bytes());
+        let request = UpgradeRequest { path, query, header: &find };
+        let mut client = ClientConfig::default();
+        client.cors.origins = vec!["https://good.example".into()];
+        judge(&request, &client, &EngineConfig::default(), |_| None)
+    }
+
+    fn refusal(target: &str, headers: &[(&'static str, &'static str)]) -> Option<Refused> {
+        match verdict(target, headers) {
+            Verdict::Refuse(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_good_request_opens_a_session() {
+        let verdict = verdict("/socket.io/?EIO=4&transport=websocket", &[KEY, VERSION]);
+        let Verdict::Open(opening, greeting) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(opening, Opening { revision: Revision::V4, base64_only: false });
+        let text = String::from_utf8(greeting.to_vec()).unwrap();
+        // The accept key of RFC 6455, section 1.3.
+        assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_chosen_and_an_allowed_origin_named() {
+        let headers = [KEY, VERSION, ("sec-websocket-protocol", "a, b"), ("origin", "https://good.example")];
+        let Verdict::Open(_, greeting) = verdict("/socket.io/?EIO=4&transport=websocket", &headers) else {
+            panic!("refused")
+        };
+        let text = String::from_utf8(greeting.to_vec()).unwrap();
+        assert!(text.contains("Sec-WebSocket-Protocol: a\r\n"), "{text}");
+        assert!(text.to_ascii_lowercase().contains("access-control-allow-origin: https://good.example\r\n"));
+    }
+
+    #[test]
+    fn refusals_follow_the_error_table() {
+        let fault = |fault| Some(Refused::Fault(fault));
+        for (target, headers, expected) in [
+            ("/socket.io/?EIO=4", &[KEY, VERSION][..], fault(HttpFault::TransportUnknown)),
+            ("/socket.io/?EIO=4&transport=x", &[KEY, VERSION], fault(HttpFault::TransportUnknown)),
+            ("/socket.io/?EIO=4&transport=polling", &[KEY, VERSION], fault(HttpFault::BadRequest)),
+            (
+                "/socket.io/?EIO=4&transport=websocket&sid=x",
+                &[KEY, VERSION],
+                fault(HttpFault::SessionUnknown),
+            ),
+            ("/socket.io/?EIO=3&transport=websocket", &[KEY, VERSION], fault(HttpFault::UnsupportedVersion)),
+            ("/socket.io/?EIO=4&transport=websocket", &[VERSION], Some(Refused::NoKey)),
+            ("/socket.io/?EIO=4&transport=websocket", &[KEY], Some(Refused::Version)),
+            (
+                "/socket.io/?EIO=4&transport=websocket",
+                &[KEY, VERSION, ("origin", "https://evil.example")],
+                fault(HttpFault::Forbidden),
+            ),
+        ] {
+            assert_eq!(refusal(target, headers), expected, "{target}");
+        }
+        assert!(matches!(verdict("/other/?EIO=4", &[KEY, VERSION]), Verdict::NotFound));
+    }
+}
