@@ -341,8 +341,9 @@ function renderConnection() {
   const transport = socket.connected ? socket.io.engine.transport.name : "";
   const state = socket.connected ? "connected" : page.dataset.state === "connected" ? "lost" : page.dataset.state;
   page.dataset.state = state;
-  const words = { connected: `Connected, ${transport}`, connecting: "Connecting", lost: "Reconnecting" };
+  const words = { connected: "Connected", connecting: "Connecting", lost: "Reconnecting" };
   byId("state").textContent = words[state];
+  byId("over").textContent = transport && ` over ${transport}`;
   byId("transport").textContent = transport || "none";
   byId("socket-id").textContent = socket.id ?? "none";
   byId("reconnects").textContent = String(Math.max(0, connects - 1));
