@@ -167,14 +167,22 @@ async fn a_caller_that_takes_no_answers_is_not_read_on_and_holds_nothing() {
 
 #[tokio::test]
 async fn a_caller_that_goes_takes_what_is_on_its_way_with_it() {
-    let recorder = Recorder::blocked();
-    let mut server = Running::start(recorder.clone(), window(8)).await;
-    let (requests, answers) = open(&mut server).await;
-    send_all(requests, 0..100);
-    becomes(&recorder.waiting, 8).await;
-    drop(answers);
-    becomes(&recorder.waiting, 0).await;
-    assert_eq!(recorder.taken(), []);
+    // The window full, the window with room left, and nothing more to read.
+    for (sent, half_closed) in [(8, false), (3, false), (3, true)] {
+        let recorder = Recorder::blocked();
+        let mut server = Running::start(recorder.clone(), window(8)).await;
+        let (requests, answers) = open(&mut server).await;
+        for sequence in 0..sent {
+            requests.send(request(sequence)).await.unwrap();
+        }
+        becomes(&recorder.waiting, usize::try_from(sent).unwrap()).await;
+        let requests = (!half_closed).then_some(requests);
+        settle().await;
+        // The caller's library ends a call when both halves are dropped.
+        drop((answers, requests));
+        becomes(&recorder.waiting, 0).await;
+        assert_eq!(recorder.taken(), []);
+    }
 }
 
 #[tokio::test]

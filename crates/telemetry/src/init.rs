@@ -71,7 +71,13 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 pub fn init(config: &LogConfig) -> Result<PrometheusHandle, InitError> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| InitError::Filter { filter: config.filter.clone(), problem: error.to_string() })?;
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people, not for files.
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logger = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_target(false)
+        .with_writer(std::io::stderr);
     let installed = match config.format {
         LogFormat::Text => logger.try_init(),
         LogFormat::Json => logger.json().flatten_event(true).try_init(),

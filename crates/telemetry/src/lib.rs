@@ -11,9 +11,9 @@ mod repeats;
 mod shard;
 
 pub use events::{
-    AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, GatewayStarted,
-    GatewayStopped, Happening, Listening, OpsServerFailed, PublishServerFailed, ReadinessChanged,
-    ShardFailed, SlowClientClosed, TlsFailed, emit,
+    AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
+    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening, OpsServerFailed,
+    PublishServerFailed, ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{ConnectRefusal, FaultCause, Refusal};

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     io,
     net::TcpListener,
+    panic::{self, AssertUnwindSafe},
     rc::Rc,
     sync::Arc,
     thread,
@@ -223,10 +224,14 @@ async fn serve_publish_api(
 /// The life of one shard's thread.
 fn run_shard(start: ShardStart, ended: &mpsc::Sender<ShardEnd>) {
     let shard = start.number;
-    let result = runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        let tasks = LocalSet::new();
-        tasks.block_on(&runtime, async move { driver(start)?.run().await })
-    });
+    let life = || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, async move { driver(start)?.run().await })
+    };
+    // A bug that panics ends the process in an orderly way: its clients reconnect, and somebody reads why.
+    let result = panic::catch_unwind(AssertUnwindSafe(life));
+    let result =
+        result.unwrap_or_else(|_| Err(io::Error::other("it panicked; the message is in the log above")));
     // Nobody listens once the process is past stopping.
     ended.blocking_send(ShardEnd { shard, result }).ok();
 }

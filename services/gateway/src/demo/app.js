@@ -303,7 +303,7 @@ function grpcAddress() {
 
 function renderCommand() {
   const args = [{ room: current, text: "hello from a back end" }];
-  const message = { namespace: "/", rooms: [current], event: "news", arguments: JSON.stringify(args) };
+  const message = { namespace: "/", rooms: current ? [current] : [], event: "news", arguments: JSON.stringify(args) };
   const tool = document.querySelector("[name=tool]:checked").value;
   const commands = {
     grpcurl:
@@ -313,6 +313,7 @@ function renderCommand() {
       `cargo xtask publish --to ${grpcAddress()} \\\n` +
       `  ${shellQuoted(current)} news ${shellQuoted(JSON.stringify(args[0]))}`,
   };
+  // No room means everybody, there and in both commands.
   byId("command-room").textContent = current || "everybody";
   byId("command").textContent = commands[tool];
 }
