@@ -1,0 +1,16 @@
+//! The rules of a shard, one by one, through its public interface.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod closing;
+mod connecting;
+mod harness;
+mod heartbeat;
+mod polling;
+mod relay;
+mod revision3;
+mod rooms;
+mod slow_clients;
+mod subscriptions;
+mod upgrade;
+mod vectors;
