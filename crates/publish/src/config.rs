@@ -12,7 +12,7 @@ pub(crate) const ATTACHMENTS_OF_CLIENTS: u32 = 10;
 #[serde(deny_unknown_fields, default)]
 pub struct PublishConfig {
     /// Event name, arguments and attachments of one message together, in bytes. Default 1000000, as much as a
-    /// client may send. Environment: `ROOMCAST__GRPC__MESSAGE_BYTES_MAX`.
+    /// client may send. Environment: `ROOMCAST__GRPC__LIMITS__MESSAGE_BYTES_MAX`.
     pub message_bytes_max: NonZeroU32,
     /// One gRPC request, in bytes: a message with its rooms, or a whole batch. A larger one is refused unread,
     /// with `OUT_OF_RANGE`. Not below `message_bytes_max`. Default 4194304.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_proto::v1::publisher_server::PublisherServer;
+use telemetry::PublishMetrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
@@ -47,7 +48,8 @@ pub async fn serve<D: Dispatch>(
     let request_bytes_max = size(config.request_bytes_max);
     let calls_max = config.calls_per_connection_max.get();
     let (stop, stopping) = watch::channel(false);
-    let publisher = PublisherServer::new(Service { dispatch, config: Arc::new(config), stopping })
+    let metrics = Arc::new(PublishMetrics::new());
+    let publisher = PublisherServer::new(Service { dispatch, config: Arc::new(config), metrics, stopping })
         .max_decoding_message_size(request_bytes_max);
 
     let (reporter, health) = tonic_health::server::health_reporter();

@@ -1,15 +1,16 @@
 //! The rpcs of `roomcast.v1.Publisher`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adapter::Broadcast;
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_server::Publisher;
+use telemetry::PublishMetrics;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::config::{PublishConfig, size};
 use crate::convert;
@@ -19,15 +20,28 @@ use crate::id::MessageId;
 use crate::stream;
 
 /// The publish API in front of one [`Dispatch`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Service<D> {
     pub(crate) dispatch: D,
     pub(crate) config: Arc<PublishConfig>,
+    pub(crate) metrics: Arc<PublishMetrics>,
     /// True once streams have to end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl<D: Dispatch> Service<D> {
+    /// Counts and times the answer to one call, or to one message of a stream.
+    pub(crate) async fn measured<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let started = Instant::now();
+        let answer = answer.await;
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        self.metrics.answered(code.into(), started.elapsed());
+        answer
+    }
+
     /// Publishes one message that has passed every check, under an id of its own.
     pub(crate) async fn deliver(
         &self,
@@ -53,6 +67,28 @@ impl<D: Dispatch> Service<D> {
         Ok((broadcast, level))
     }
 
+    /// Checks all messages of a batch, then publishes them in order.
+    async fn deliver_batch(&self, request: v1::PublishBatchRequest) -> Result<Vec<v1::Published>, Status> {
+        let v1::PublishBatchRequest { messages, idempotency_key, report } = request;
+        convert::no_idempotency_key(&idempotency_key)?;
+        let level = convert::report(report)?;
+        let broadcasts = self.check_batch(messages)?;
+        let count = broadcasts.len();
+        let mut published = Vec::with_capacity(count);
+        for (nth, broadcast) in broadcasts.into_iter().enumerate() {
+            let answer = self.deliver(broadcast, level).await.map_err(|status| {
+                // Named, so that a retry can leave out what its sockets have already seen.
+                let text = status.message();
+                Status::new(
+                    status.code(),
+                    format!("messages[{nth}]: {text}; {nth} of {count} were published"),
+                )
+            })?;
+            published.push(answer);
+        }
+        Ok(published)
+    }
+
     fn check_batch(&self, messages: Vec<v1::Message>) -> Result<Vec<Broadcast>, FieldFault> {
         let (count, max) = (messages.len(), size(self.config.batch_messages_max));
         if count == 0 {
@@ -76,8 +112,11 @@ impl<D: Dispatch> Publisher for Service<D> {
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
         let v1::PublishRequest { message, idempotency_key, report } = request.into_inner();
-        let (broadcast, level) = self.check(message, &idempotency_key, report)?;
-        let v1::Published { message_id, reach } = self.deliver(broadcast, level).await?;
+        let publish = async {
+            let (broadcast, level) = self.check(message, &idempotency_key, report)?;
+            self.deliver(broadcast, level).await
+        };
+        let v1::Published { message_id, reach } = self.measured(publish).await?;
         Ok(Response::new(v1::PublishResponse { message_id, reach }))
     }
 
@@ -85,23 +124,7 @@ impl<D: Dispatch> Publisher for Service<D> {
         &self,
         request: Request<v1::PublishBatchRequest>,
     ) -> Result<Response<v1::PublishBatchResponse>, Status> {
-        let v1::PublishBatchRequest { messages, idempotency_key, report } = request.into_inner();
-        convert::no_idempotency_key(&idempotency_key)?;
-        let level = convert::report(report)?;
-        let broadcasts = self.check_batch(messages)?;
-        let count = broadcasts.len();
-        let mut published = Vec::with_capacity(count);
-        for (nth, broadcast) in broadcasts.into_iter().enumerate() {
-            let answer = self.deliver(broadcast, level).await.map_err(|status| {
-                // Named, so that a retry can leave out what its sockets have already seen.
-                let text = status.message();
-                Status::new(
-                    status.code(),
-                    format!("messages[{nth}]: {text}; {nth} of {count} were published"),
-                )
-            })?;
-            published.push(answer);
-        }
+        let published = self.measured(self.deliver_batch(request.into_inner())).await?;
         Ok(Response::new(v1::PublishBatchResponse { published }))
     }
 

@@ -90,11 +90,11 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 
 async fn answer<D: Dispatch>(service: &Service<D>, request: PublishStreamRequest) -> PublishStreamResponse {
     let PublishStreamRequest { sequence, message, idempotency_key, report } = request;
-    let published = match service.check(message, &idempotency_key, report) {
-        Ok((broadcast, level)) => service.deliver(broadcast, level).await,
-        Err(fault) => Err(fault.into()),
+    let publish = async {
+        let (broadcast, level) = service.check(message, &idempotency_key, report)?;
+        service.deliver(broadcast, level).await
     };
-    let outcome = match published {
+    let outcome = match service.measured(publish).await {
         Ok(published) => Outcome::Published(published),
         Err(status) => Outcome::Error(in_stream(&status)),
     };
