@@ -25,12 +25,13 @@ use tokio::{
 
 use crate::{
     admin::{self, Readiness, Unready},
+    bundle::Bundle,
     config::GatewayConfig,
     context::Context,
     driver::Driver,
-    http::Bundle,
     inbox::{Command, INBOX_COMMANDS_MAX, Shards},
-    ports, shutdown,
+    ports,
+    shutdown::{self, ShardEnd},
     tls::Tls,
 };
 
@@ -42,12 +43,6 @@ struct Ports {
     client: Vec<TcpListener>,
     grpc: Option<TcpListener>,
     ops: Option<TcpListener>,
-}
-
-/// How one shard ended.
-pub(crate) struct ShardEnd {
-    pub(crate) shard: u8,
-    pub(crate) result: io::Result<()>,
 }
 
 /// Serves until the process is told to stop.

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use telemetry::ShardMetrics;
 
-use crate::{config::ClientConfig, http::Bundle, tls::Tls};
+use crate::{bundle::Bundle, config::ClientConfig, tls::Tls};
 
 /// One per shard; never leaves its thread.
 pub(crate) struct Context {

@@ -8,7 +8,7 @@ mod head;
 mod link;
 mod links;
 mod readiness;
-mod socket;
+mod report;
 
 use std::{
     collections::VecDeque,
@@ -18,17 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker::{Happening, LinkId, Output, Publication, Shard};
+use broker::{LinkId, Output, Publication, Shard};
 use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
-use telemetry::{ShardCounts, ShardMetrics};
+use telemetry::ShardMetrics;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep_until,
 };
 
-pub(crate) use self::socket::Socket;
 use self::{
     link::Link,
     links::{LinkSink, Polls},
@@ -293,25 +292,6 @@ impl Driver {
         }
     }
 
-    fn report(&mut self, now: Instant) {
-        let counters = self.shard.take_counters();
-        self.metrics.add(&ShardCounts {
-            packets_received: counters.packets_in,
-            received_bytes: std::mem::take(&mut self.received_bytes),
-            packets_sent: counters.packets_out,
-            sent_bytes: counters.bytes_out,
-            events_received: counters.events_in,
-            events_refused: counters.events_refused,
-            broadcasts: counters.broadcasts,
-            deliveries: counters.deliveries,
-            volatile_dropped: counters.volatile_dropped,
-        });
-        if now >= self.gauges_at {
-            self.gauges_at = now + GAUGE_PAUSE;
-            self.metrics.set_outbox_bytes(self.shard.outbox_bytes());
-        }
-    }
-
     fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Deliver(publication, reply) => {
@@ -386,30 +366,5 @@ impl Driver {
 fn answer<T>(reply: Option<oneshot::Sender<T>>, value: T) {
     if let Some(reply) = reply {
         reply.send(value).ok();
-    }
-}
-
-impl Context {
-    /// Counts and logs what happened in a shard.
-    fn record(&self, happening: &Happening) {
-        match happening {
-            Happening::SessionOpened(transport) => self.metrics.opened(*transport),
-            Happening::SessionClosed(transport, reason) => self.metrics.closed(*transport, *reason),
-            Happening::Upgraded => self.metrics.upgraded(),
-            Happening::EnginePeerFault(fault) => self.metrics.peer_fault(fault),
-            Happening::SocketPeerFault(offence) => {
-                self.metrics.peer_fault(telemetry::FaultCause::SocketPacket);
-                tracing::debug!(offence, "a client broke the rules of Socket.IO and was closed");
-            }
-            Happening::SlowClientClosed { queued_bytes } => {
-                self.metrics.slow_client_closed();
-                telemetry::emit(&telemetry::SlowClientClosed { queued_bytes: *queued_bytes });
-            }
-            Happening::ConnectRefused(refusal) => self.metrics.connect_refused(match refusal {
-                broker::ConnectRefusal::UnknownNamespace => telemetry::ConnectRefusal::UnknownNamespace,
-                broker::ConnectRefusal::NotAuthorized => telemetry::ConnectRefusal::NotAuthorized,
-                broker::ConnectRefusal::TooManyNamespaces => telemetry::ConnectRefusal::TooManyNamespaces,
-            }),
-        }
     }
 }

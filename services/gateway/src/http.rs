@@ -4,7 +4,6 @@
 //! upgrade, and nothing of HTTP stays with it.
 
 mod answer;
-mod bundle;
 pub(crate) mod cors;
 mod demo;
 mod polling;
@@ -19,7 +18,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
 use self::answer::Answer;
-pub(crate) use self::bundle::Bundle;
 use crate::{context::Context, inbox::Shards, stream::ClientStream};
 
 /// The answer to a connection over the limit.
@@ -126,7 +124,7 @@ impl Service {
             };
         }
         if let Some(file) = self.context.bundle.as_ref().and_then(|bundle| bundle.find(path)) {
-            return file.answer(request.method(), request.headers());
+            return answer::bundle_file(file, request.method(), request.headers());
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());

@@ -10,7 +10,7 @@ use publish::{Dispatch, Receipt, ReportLevel, Unavailable};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::driver::Socket;
+use crate::socket::Socket;
 
 /// Commands that may wait for one shard. When it is full whoever sends waits: this is what slows publishers
 /// and HTTP clients down to what the shard can do.

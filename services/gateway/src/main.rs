@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod bundle;
 mod config;
 mod context;
 mod driver;
@@ -9,6 +10,7 @@ mod http;
 mod inbox;
 mod ports;
 mod shutdown;
+mod socket;
 mod stream;
 mod tls;
 mod upgrade;

@@ -13,13 +13,18 @@ use tokio::{
 
 use crate::{
     admin::{Readiness, Unready},
-    app::ShardEnd,
     config::ShutdownConfig,
     inbox::{Command, Shards},
 };
 
 /// How long calls of the publish API that have begun may take once all clients are gone.
 const CALLS_GRACE: Duration = Duration::from_millis(500);
+
+/// How one shard ended.
+pub(crate) struct ShardEnd {
+    pub(crate) shard: u8,
+    pub(crate) result: io::Result<()>,
+}
 
 /// The signals that tell the process to stop.
 pub(crate) struct Signals {

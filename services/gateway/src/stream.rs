@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::driver::Socket;
+use crate::socket::Socket;
 
 /// A client's stream under HTTP.
 pub(crate) struct ClientStream {

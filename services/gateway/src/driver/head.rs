@@ -6,10 +6,11 @@ use broker::LinkId;
 use bytes::Bytes;
 use mio::net::TcpStream;
 
-use super::{Driver, Socket};
+use super::Driver;
 use crate::{
     http,
     inbox::{Adoption, Command, Purpose},
+    socket::Socket,
     stream::ClientStream,
     upgrade::{self, UpgradeRequest, Verdict},
 };

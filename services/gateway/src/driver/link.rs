@@ -10,9 +10,10 @@ use engineio::CloseReason;
 use mio::Token;
 use websocket::{Decoder, Fault, Message, Opcode};
 
-use super::{ACCEPTS_PER_TURN, Driver, READ_BYTES_PER_TURN, Socket};
+use super::{ACCEPTS_PER_TURN, Driver, READ_BYTES_PER_TURN};
 use crate::{
     inbox::{Adoption, Purpose},
+    socket::Socket,
     upgrade::Refused,
 };
 

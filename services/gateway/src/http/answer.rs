@@ -8,8 +8,10 @@ use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
+
+use crate::bundle::BundleFile;
 
 /// Every body is whole before it is sent.
 pub(super) type Body = Full<Bytes>;
@@ -48,6 +50,28 @@ pub(super) fn fault(fault: HttpFault) -> Answer {
 /// The answer to a push.
 pub(super) fn pushed() -> Answer {
     uncached(typed(StatusCode::OK, "text/html", "ok"))
+}
+
+/// A file of the client bundle.
+///
+/// Source: the reference server's `serveClient`.
+pub(super) fn bundle_file(file: &BundleFile, method: &Method, request: &HeaderMap) -> Answer {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // A browser that revalidates may weaken the tag.
+    let known = request.get(header::IF_NONE_MATCH).is_some_and(|tags| {
+        let tags = String::from_utf8_lossy(tags.as_bytes());
+        tags.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == file.etag.as_bytes())
+    });
+    let mut answer = match known {
+        true => empty(StatusCode::NOT_MODIFIED),
+        false => typed(StatusCode::OK, file.content_type, file.content.clone()),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
+    headers.insert(header::ETAG, file.etag.clone());
+    answer
 }
 
 /// The answer to a preflight.

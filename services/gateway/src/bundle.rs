@@ -1,11 +1,9 @@
-//! The Socket.IO client bundle, served from memory.
+//! The Socket.IO client bundle, read once and kept in memory.
 
 use std::{collections::HashMap, fs, io, path::Path};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-
-use super::answer::{self, Answer};
+use http::HeaderValue;
 
 /// Largest file that is taken for a part of the bundle, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -13,10 +11,11 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The files of the bundle by the last part of their path.
 pub(crate) struct Bundle(HashMap<String, BundleFile>);
 
-pub(super) struct BundleFile {
-    content: Bytes,
-    content_type: &'static str,
-    etag: HeaderValue,
+/// One file, and how it is served.
+pub(crate) struct BundleFile {
+    pub(crate) content: Bytes,
+    pub(crate) content_type: &'static str,
+    pub(crate) etag: HeaderValue,
 }
 
 impl Bundle {
@@ -45,29 +44,8 @@ impl Bundle {
     }
 
     /// The file that a request path under the Engine.IO path names.
-    pub(super) fn find(&self, path: &str) -> Option<&BundleFile> {
+    pub(crate) fn find(&self, path: &str) -> Option<&BundleFile> {
         path.rsplit_once('/').and_then(|(_, name)| self.0.get(name))
-    }
-}
-
-impl BundleFile {
-    pub(super) fn answer(&self, method: &Method, request: &HeaderMap) -> Answer {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-        }
-        // A browser that revalidates may weaken the tag.
-        let known = request.get(header::IF_NONE_MATCH).is_some_and(|tags| {
-            let tags = String::from_utf8_lossy(tags.as_bytes());
-            tags.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.etag.as_bytes())
-        });
-        let mut answer = match known {
-            true => answer::empty(StatusCode::NOT_MODIFIED),
-            false => answer::typed(StatusCode::OK, self.content_type, self.content.clone()),
-        };
-        let headers = answer.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
-        headers.insert(header::ETAG, self.etag.clone());
-        answer
     }
 }
 

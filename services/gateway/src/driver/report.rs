@@ -1,0 +1,56 @@
+//! What a shard tells metrics and logs.
+
+use std::time::Instant;
+
+use broker::{ConnectRefusal, Happening};
+use telemetry::ShardCounts;
+
+use super::{Driver, GAUGE_PAUSE};
+use crate::context::Context;
+
+impl Driver {
+    /// Adds what a turn has counted.
+    pub(super) fn report(&mut self, now: Instant) {
+        let counters = self.shard.take_counters();
+        self.metrics.add(&ShardCounts {
+            packets_received: counters.packets_in,
+            received_bytes: std::mem::take(&mut self.received_bytes),
+            packets_sent: counters.packets_out,
+            sent_bytes: counters.bytes_out,
+            events_received: counters.events_in,
+            events_refused: counters.events_refused,
+            broadcasts: counters.broadcasts,
+            deliveries: counters.deliveries,
+            volatile_dropped: counters.volatile_dropped,
+        });
+        if now >= self.gauges_at {
+            self.gauges_at = now + GAUGE_PAUSE;
+            self.metrics.set_outbox_bytes(self.shard.outbox_bytes());
+        }
+    }
+}
+
+impl Context {
+    /// Counts and logs what happened in a shard.
+    pub(super) fn record(&self, happening: &Happening) {
+        match happening {
+            Happening::SessionOpened(transport) => self.metrics.opened(*transport),
+            Happening::SessionClosed(transport, reason) => self.metrics.closed(*transport, *reason),
+            Happening::Upgraded => self.metrics.upgraded(),
+            Happening::EnginePeerFault(fault) => self.metrics.peer_fault(fault),
+            Happening::SocketPeerFault(offence) => {
+                self.metrics.peer_fault(telemetry::FaultCause::SocketPacket);
+                tracing::debug!(offence, "a client broke the rules of Socket.IO and was closed");
+            }
+            Happening::SlowClientClosed { queued_bytes } => {
+                self.metrics.slow_client_closed();
+                telemetry::emit(&telemetry::SlowClientClosed { queued_bytes: *queued_bytes });
+            }
+            Happening::ConnectRefused(refusal) => self.metrics.connect_refused(match refusal {
+                ConnectRefusal::UnknownNamespace => telemetry::ConnectRefusal::UnknownNamespace,
+                ConnectRefusal::NotAuthorized => telemetry::ConnectRefusal::NotAuthorized,
+                ConnectRefusal::TooManyNamespaces => telemetry::ConnectRefusal::TooManyNamespaces,
+            }),
+        }
+    }
+}
