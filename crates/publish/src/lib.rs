@@ -8,6 +8,7 @@ mod convert;
 mod dispatch;
 mod error;
 mod id;
+mod publishing;
 mod server;
 mod service;
 mod stream;

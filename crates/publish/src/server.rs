@@ -14,7 +14,7 @@ use tonic_health::ServingStatus;
 
 use crate::config::{PublishConfig, size};
 use crate::dispatch::Dispatch;
-use crate::service::Service;
+use crate::publishing::Publishing;
 
 /// How long a connection may be silent before it is asked for a sign of life, and how long that may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -49,15 +49,16 @@ pub async fn serve<D: Dispatch>(
     let calls_max = config.calls_per_connection_max.get();
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(PublishMetrics::new());
-    let publisher = PublisherServer::new(Service { dispatch, config: Arc::new(config), metrics, stopping })
-        .max_decoding_message_size(request_bytes_max);
+    let publisher =
+        PublisherServer::new(Publishing { dispatch, config: Arc::new(config), metrics, stopping })
+            .max_decoding_message_size(request_bytes_max);
 
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<PublisherServer<Service<D>>>().await;
+    reporter.set_serving::<PublisherServer<Publishing<D>>>().await;
     let shutdown = async {
         shutdown.await;
         reporter.set_service_status("", ServingStatus::NotServing).await;
-        reporter.set_not_serving::<PublisherServer<Service<D>>>().await;
+        reporter.set_not_serving::<PublisherServer<Publishing<D>>>().await;
         stop.send_replace(true);
     };
 

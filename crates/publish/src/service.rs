@@ -1,112 +1,18 @@
 //! The rpcs of `roomcast.v1.Publisher`.
 
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-use adapter::Broadcast;
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_server::Publisher;
-use telemetry::PublishMetrics;
-use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::config::{PublishConfig, size};
-use crate::convert;
-use crate::dispatch::{Dispatch, ReportLevel};
-use crate::error::{FieldFault, Rule, not_served};
-use crate::id::MessageId;
+use crate::dispatch::Dispatch;
+use crate::error::not_served;
+use crate::publishing::Publishing;
 use crate::stream;
 
-/// The publish API in front of one [`Dispatch`].
-#[derive(Clone)]
-pub(crate) struct Service<D> {
-    pub(crate) dispatch: D,
-    pub(crate) config: Arc<PublishConfig>,
-    pub(crate) metrics: Arc<PublishMetrics>,
-    /// True once streams have to end.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl<D: Dispatch> Service<D> {
-    /// Counts and times the answer to one call, or to one message of a stream.
-    pub(crate) async fn measured<T>(
-        &self,
-        answer: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        let started = Instant::now();
-        let answer = answer.await;
-        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
-        self.metrics.answered(code.into(), started.elapsed());
-        answer
-    }
-
-    /// Publishes one message that has passed every check, under an id of its own.
-    pub(crate) async fn deliver(
-        &self,
-        broadcast: Broadcast,
-        level: ReportLevel,
-    ) -> Result<v1::Published, Status> {
-        let message_id = next_id().to_string();
-        let receipt = self.dispatch.publish(broadcast, level).await?;
-        Ok(v1::Published { message_id, reach: receipt.reach.map(convert::reach) })
-    }
-
-    /// Checks what `Publish` and each message of `PublishStream` share.
-    pub(crate) fn check(
-        &self,
-        message: Option<v1::Message>,
-        idempotency_key: &str,
-        report: i32,
-    ) -> Result<(Broadcast, ReportLevel), FieldFault> {
-        convert::no_idempotency_key(idempotency_key)?;
-        let level = convert::report(report)?;
-        let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
-        let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
-        Ok((broadcast, level))
-    }
-
-    /// Checks all messages of a batch, then publishes them in order.
-    async fn deliver_batch(&self, request: v1::PublishBatchRequest) -> Result<Vec<v1::Published>, Status> {
-        let v1::PublishBatchRequest { messages, idempotency_key, report } = request;
-        convert::no_idempotency_key(&idempotency_key)?;
-        let level = convert::report(report)?;
-        let broadcasts = self.check_batch(messages)?;
-        let count = broadcasts.len();
-        let mut published = Vec::with_capacity(count);
-        for (nth, broadcast) in broadcasts.into_iter().enumerate() {
-            let answer = self.deliver(broadcast, level).await.map_err(|status| {
-                // Named, so that a retry can leave out what its sockets have already seen.
-                let text = status.message();
-                Status::new(
-                    status.code(),
-                    format!("messages[{nth}]: {text}; {nth} of {count} were published"),
-                )
-            })?;
-            published.push(answer);
-        }
-        Ok(published)
-    }
-
-    fn check_batch(&self, messages: Vec<v1::Message>) -> Result<Vec<Broadcast>, FieldFault> {
-        let (count, max) = (messages.len(), size(self.config.batch_messages_max));
-        if count == 0 {
-            return Err(FieldFault::new("messages", Rule::Required));
-        }
-        if count > max {
-            return Err(FieldFault::new("messages", Rule::TooManyEntries { count, max }));
-        }
-        let check = |(nth, message)| {
-            convert::broadcast(message, &self.config)
-                .map_err(|fault| fault.within(&format!("messages[{nth}]")))
-        };
-        messages.into_iter().enumerate().map(check).collect()
-    }
-}
-
 #[tonic::async_trait]
-impl<D: Dispatch> Publisher for Service<D> {
+impl<D: Dispatch> Publisher for Publishing<D> {
     async fn publish(
         &self,
         request: Request<v1::PublishRequest>,
@@ -193,11 +99,4 @@ impl<D: Dispatch> Publisher for Service<D> {
     ) -> Result<Response<v1::ServerSideEmitResponse>, Status> {
         Err(not_served("ServerSideEmit"))
     }
-}
-
-/// An id for a message published now. The edge of this crate: the one place that reads the clock.
-fn next_id() -> MessageId {
-    // A clock before 1970 gives ids that sort first; they stay unique.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    MessageId::new(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), rand::random())
 }

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 use crate::config::size;
 use crate::dispatch::Dispatch;
 use crate::error::in_stream;
-use crate::service::Service;
+use crate::publishing::Publishing;
 
 type Answer = Result<PublishStreamResponse, Status>;
 
@@ -24,7 +24,7 @@ type Answer = Result<PublishStreamResponse, Status>;
 /// must move on meanwhile, or one such caller would keep its places in queues that others wait for. When the
 /// caller goes, the task ends and drops what is on its way.
 pub(crate) fn answers<D: Dispatch>(
-    service: Service<D>,
+    service: Publishing<D>,
     requests: Streaming<PublishStreamRequest>,
 ) -> ReceiverStream<Answer> {
     let (answers, taken) = mpsc::channel(size(service.config.stream_messages_max));
@@ -33,7 +33,7 @@ pub(crate) fn answers<D: Dispatch>(
 }
 
 async fn run<D: Dispatch>(
-    service: Service<D>,
+    service: Publishing<D>,
     mut requests: Streaming<PublishStreamRequest>,
     answers: mpsc::Sender<Answer>,
 ) {
@@ -88,7 +88,10 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     stopping.wait_for(|stopping| *stopping).await.ok();
 }
 
-async fn answer<D: Dispatch>(service: &Service<D>, request: PublishStreamRequest) -> PublishStreamResponse {
+async fn answer<D: Dispatch>(
+    service: &Publishing<D>,
+    request: PublishStreamRequest,
+) -> PublishStreamResponse {
     let PublishStreamRequest { sequence, message, idempotency_key, report } = request;
     let publish = async {
         let (broadcast, level) = service.check(message, &idempotency_key, report)?;
