@@ -1,0 +1,97 @@
+//! `cargo xtask test`: every check of the repository, stage by stage. A failing stage hides none of the later ones.
+//!
+//! The very last line is `N passed, N failed`, over all stages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::stage::{Tally, check, count_cargo, count_lines, count_tap, stage};
+use crate::{tools, workspace};
+
+/// Runs all stages and prints the sum.
+pub(crate) fn run() -> ExitCode {
+    let mut all = Tally::default();
+    all += stage("format", || check(&mut workspace::cargo(&["fmt", "--all", "--check"])));
+    all += stage("lints", || {
+        let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        check(&mut workspace::cargo(&arguments))
+    });
+    all += stage("Rust tests", || {
+        count_lines(&mut workspace::cargo(&["test", "--workspace", "--no-fail-fast"]), count_cargo)
+    });
+    all += stage("documentation", || {
+        check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    all += stage("set-up for clients", set_up);
+    all += stage("clients", clients);
+    println!("\n{} passed, {} failed", all.passed, all.failed);
+    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn set_up() -> Tally {
+    let mut tally = check(&mut workspace::cargo(&["build", "--package", "roomcast-gateway"]));
+    let steps = [
+        ("Node.js", tools::node()),
+        ("npm packages", tools::npm_packages()),
+        ("Chromium", tools::chromium().map(drop)),
+    ];
+    for (name, result) in steps {
+        if let Err(error) = &result {
+            println!("{name}: {error:#}");
+        }
+        tally += Tally::of(result.is_ok());
+    }
+    tally
+}
+
+/// Real clients, in Node and in Chromium, against the gateway just built.
+fn clients() -> Tally {
+    let folder = workspace::root().join("tests/clients");
+    let suites = match suites(&folder) {
+        Ok(suites) => suites,
+        Err(error) => {
+            println!("{}: {error:#}", folder.display());
+            return Tally::of(false);
+        }
+    };
+    let report = workspace::cache().join("clients.tap");
+    // Two reporters: one for people, one to count. An old report must not be counted for a run that made none.
+    let removed = fs::remove_file(&report).or_else(|_| fs::create_dir_all(workspace::cache()));
+    if let Err(error) = removed {
+        println!("{}: {error}", report.display());
+        return Tally::of(false);
+    }
+    let mut node = Command::new("node");
+    node.arg("--test")
+        .args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"])
+        .arg(format!("--test-reporter-destination={}", report.display()))
+        .args(suites)
+        .env("ROOMCAST_GATEWAY", workspace::gateway("debug"))
+        .current_dir(folder);
+    let ended_well = check(&mut node).failed == 0;
+    let mut tally = Tally::default();
+    for line in fs::read_to_string(&report).unwrap_or_default().lines() {
+        if let Some(counted) = count_tap(line) {
+            tally += counted;
+        }
+    }
+    tally.of_run(ended_well)
+}
+
+/// The `*.test.mjs` files below `folder`, in order; packages are not looked into.
+fn suites(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != "node_modules" {
+            found.extend(suites(&entry.path())?);
+        } else if entry.file_name().to_string_lossy().ends_with(".test.mjs") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
