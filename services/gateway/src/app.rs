@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     panic::{self, AssertUnwindSafe},
     rc::Rc,
     sync::Arc,
@@ -59,6 +59,8 @@ pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<()> {
     let mut entropy = StdRng::from_os_rng();
     let node = config.node.id.unwrap_or_else(|| (entropy.next_u32() >> 16) as u16);
     let sid_key = sid_key(&config, &mut entropy)?;
+    // The listeners of the shards share one address; with port 0 it is known only now.
+    let client_address = ports.client.first().map(TcpListener::local_addr).transpose()?;
     let starts = prepare(&config, tls.clone(), node, &sid_key, ports.client, entropy)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     telemetry::emit(&telemetry::GatewayStarted {
@@ -66,7 +68,7 @@ pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<()> {
         node,
         shards: usize::from(shard_count),
     });
-    let result = runtime.block_on(serve(config, starts, ports.grpc, ports.ops, tls, metrics));
+    let result = runtime.block_on(serve(config, starts, client_address, ports.grpc, ports.ops, tls, metrics));
     telemetry::emit(&telemetry::GatewayStopped {});
     result
 }
@@ -165,6 +167,7 @@ fn prepare(
 async fn serve(
     config: GatewayConfig,
     Starts { shards, starts }: Starts,
+    client_address: Option<SocketAddr>,
     grpc: Option<TcpListener>,
     ops: Option<TcpListener>,
     tls: Option<Tls>,
@@ -186,7 +189,8 @@ async fn serve(
     if let Some(tls) = tls {
         tokio::spawn(tls.follow_changes());
     }
-    telemetry::emit(&telemetry::Listening { port: "client", address: config.client.listen });
+    let address = client_address.unwrap_or(config.client.listen);
+    telemetry::emit(&telemetry::Listening { port: "client", address });
     if let Some(listener) = ops {
         telemetry::emit(&telemetry::Listening { port: "ops", address: listener.local_addr()? });
         tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, metrics, readiness));
@@ -239,6 +243,7 @@ fn driver(start: ShardStart) -> io::Result<Driver> {
         tls: start.tls,
         bundle: start.bundle,
         metrics: Rc::new(ShardMetrics::new(start.number.into())),
+        closing: watch::Sender::new(false),
         http_connections: Cell::new(0),
     });
     let shard = Shard::new(start.config, start.rng, Instant::now());

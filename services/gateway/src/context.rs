@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use telemetry::ShardMetrics;
+use tokio::sync::watch;
 
 use crate::{bundle::Bundle, config::ClientConfig, tls::Tls};
 
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) tls: Option<Tls>,
     pub(crate) bundle: Option<Arc<Bundle>>,
     pub(crate) metrics: Rc<ShardMetrics>,
+    /// True once HTTP connections are to end with the request they are at.
+    pub(crate) closing: watch::Sender<bool>,
     /// Connections that HTTP tasks of this shard hold.
     pub(crate) http_connections: Cell<usize>,
 }

@@ -52,6 +52,8 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 /// How often clients are closed while draining.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How long HTTP connections may take to send their last answers.
+const HTTP_GRACE: Duration = Duration::from_secs(1);
 /// How often gauges that need a walk over all connections are set.
 const GAUGE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -151,6 +153,7 @@ impl Driver {
             }
             self.turn(now)?;
             if self.drained(now) {
+                self.finish_http().await;
                 return Ok(());
             }
             // HTTP tasks of this shard run on the same thread.
@@ -352,6 +355,15 @@ impl Driver {
         let steps = (left.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
         let count = if left.is_zero() { usize::MAX } else { self.shard.connection_count().div_ceil(steps) };
         self.shard.drain(count, now);
+    }
+
+    /// Lets HTTP connections send what they have: the last answers of polls are on their way.
+    async fn finish_http(&self) {
+        self.context.closing.send_replace(true);
+        let until = Instant::now() + HTTP_GRACE;
+        while self.context.http_connections.get() > 0 && Instant::now() < until {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
     }
 
     fn drained(&self, now: Instant) -> bool {

@@ -9,7 +9,7 @@ mod demo;
 mod polling;
 mod upgraded;
 
-use std::{convert::Infallible, rc::Rc, time::Duration};
+use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration};
 
 use engineio::{EngineConfig, HttpFault, Query, Transport};
 use http::{Method, Request, header};
@@ -83,6 +83,7 @@ impl Drop for Counted {
 async fn serve(stream: ClientStream, service: Service) {
     let request_timeout = service.context.request_timeout;
     let metrics = service.context.metrics.clone();
+    let mut closing = service.context.closing.subscribe();
     let answer = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request).await) }
@@ -94,7 +95,15 @@ async fn serve(stream: ClientStream, service: Service) {
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
-    if let Err(error) = connection.await
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = closing.wait_for(|closing| *closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended
         && (error.is_parse() || error.is_timeout())
     {
         metrics.request_refused(telemetry::Refusal::MalformedRequest);
