@@ -1,0 +1,48 @@
+{{/*
+The gateway's configuration: gateway.config, and what the chart decides. In a pod "loopback" is the pod itself: what
+the kubelet and other pods shall reach listens on every address. The operations port has no authentication in this
+version, which the gateway wants to be told: it holds metrics and health only, and its Service stays in the cluster.
+*/}}
+{{- define "roomcast.gateway.toml" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $insecure := $gateway.grpc.insecure -}}
+{{- $own := dict
+      "client" (dict "listen" "0.0.0.0:3000")
+      "grpc" (dict "enabled" $insecure "listen" (ternary "0.0.0.0:50051" "127.0.0.1:50051" $insecure) "insecure" $insecure)
+      "ops" (dict "enabled" true "listen" "0.0.0.0:9000" "insecure" true)
+-}}
+{{- $config := mergeOverwrite (deepCopy $gateway.config) $own -}}
+{{- range $section, $keys := omit $config "namespaces" }}
+{{- if not (kindIs "invalid" $keys) }}
+[{{ $section }}]
+{{- range $key, $value := $keys }}
+{{- if not (kindIs "invalid" $value) }}
+{{ include "roomcast.tomlKey" $key }} = {{ include "roomcast.toml" $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- end }}
+{{- range $config.namespaces }}
+[[namespaces]]
+{{- range $key, $value := . }}
+{{- if not (kindIs "invalid" $value) }}
+{{ include "roomcast.tomlKey" $key }} = {{ include "roomcast.toml" $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- end -}}
+
+{{/* What would not work although each value is allowed. */}}
+{{- define "roomcast.gateway.check" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $adapter := dig "adapter" "kind" "memory" $gateway.config -}}
+{{- if and (gt (int $gateway.replicas) 1) (eq $adapter "memory") -}}
+{{- fail (printf "gateway.replicas is %d: gateways with gateway.config.adapter.kind memory share nothing; allowed: 0 or 1" (int $gateway.replicas)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds from the end of readiness to SIGKILL: the pause, the deadline rounded up, and 5 s to exit in. */}}
+{{- define "roomcast.gateway.graceSeconds" -}}
+{{- $deadline := dig "shutdown" "deadline_ms" 30000 .Values.gateway.config | int -}}
+{{- add (int .Values.gateway.preStopSeconds) (div (add $deadline 999) 1000) 5 -}}
+{{- end -}}
