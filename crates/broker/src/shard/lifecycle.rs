@@ -107,13 +107,14 @@ impl Shard {
 
     /// A WebSocket is gone: end of stream, or broken if `reason` says so.
     pub fn handle_link_closed(&mut self, key: ConnectionKey, link: LinkId, reason: CloseReason) {
+        // The owner may give the number to another link before this turn ends.
+        self.probe_answers.retain(|(answered, _)| *answered != link);
+        self.doomed.retain(|doomed| *doomed != link);
         let Some(index) = self.index_of(key) else { return };
         let connection = &mut self.connections[index as usize];
         if connection.probe == Some(link) {
             connection.probe = None;
             connection.session.probe_closed();
-            // The owner may give the number to another link before this turn ends.
-            self.probe_answers.retain(|(answered, _)| *answered != link);
         } else if connection.link == Some(link) {
             connection.link = None;
             if connection.closing_by.is_none() {
@@ -136,7 +137,7 @@ impl Shard {
         let Some(index) = self.index_of(key) else { return };
         let connection = &mut self.connections[index as usize];
         if connection.probe == Some(link) {
-            self.drop_probe(index);
+            self.close_probe(index, Arc::new(Encoded::raw(farewell)));
         } else if connection.link == Some(link) && connection.closing_by.is_none() {
             connection.held = None;
             self.end_session(index, reason);
@@ -147,8 +148,11 @@ impl Shard {
     /// Queues a WebSocket control frame, such as the pong of a client's ping.
     pub fn send_frame(&mut self, key: ConnectionKey, link: LinkId, frame: Vec<u8>) {
         let Some(index) = self.index_of(key) else { return };
-        if self.connections[index as usize].link == Some(link) {
+        let connection = &self.connections[index as usize];
+        if connection.link == Some(link) {
             self.send(index, Arc::new(Encoded::raw(frame)));
+        } else if connection.probe == Some(link) {
+            self.probe_answers.push((link, Arc::new(Encoded::raw(frame))));
         }
     }
 
@@ -160,7 +164,7 @@ impl Shard {
             return;
         }
         connection.held = None;
-        self.doomed.extend(connection.probe.take());
+        self.drop_probe(index);
         self.end_session(index, reason);
         match self.connections[index as usize].session.transport() {
             Transport::WebSocket => self.close_websocket(index, self.constants.close_frame.clone(), now),

@@ -239,9 +239,18 @@ impl Shard {
 
     /// Closes the probe; polling goes on.
     pub(super) fn drop_probe(&mut self, index: u32) {
+        let close_frame = self.constants.close_frame.clone();
+        self.close_probe(index, close_frame);
+    }
+
+    /// Closes the probe, if there is one, with `farewell` as its last frame.
+    pub(super) fn close_probe(&mut self, index: u32, farewell: Arc<Encoded>) {
         let connection = &mut self.connections[index as usize];
         connection.session.probe_closed();
-        self.doomed.extend(connection.probe.take());
+        if let Some(link) = connection.probe.take() {
+            self.probe_answers.push((link, farewell));
+            self.doomed.push(link);
+        }
     }
 
     pub(super) fn payload_encoder(&self, index: u32) -> PayloadEncoder {
