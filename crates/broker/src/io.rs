@@ -56,8 +56,9 @@ pub trait Sink {
 pub enum Output {
     /// An event of a client here is for the sockets of other shards and nodes too.
     Publish(Arc<Publication>),
-    /// A room has its first member here. If there is a ticket, somebody waits for
-    /// [`Shard::handle_confirmed`](crate::Shard::handle_confirmed).
+    /// A room has a member here. If there is a ticket, somebody waits for
+    /// [`Shard::handle_confirmed`](crate::Shard::handle_confirmed). Comes once for each join that waits: wanted
+    /// subscriptions are a set, and one that is in force already is confirmed at once.
     Subscribe(Subscription, Option<Ticket>),
     /// The last member here has left.
     Unsubscribe(Subscription),

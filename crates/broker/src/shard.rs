@@ -8,6 +8,7 @@ mod client_events;
 mod delivery;
 mod lifecycle;
 mod namespaces;
+mod operations;
 mod packets;
 mod polling;
 mod turn;

@@ -6,7 +6,7 @@ use roomcast_proto::v1;
 use socketio::{DecodeLimits, NamespaceName, RoomName, event_json};
 
 use crate::config::{PublishConfig, size};
-use crate::dispatch::{Reach, ReportLevel};
+use crate::dispatch::{Coverage, Reach, ReportLevel};
 use crate::error::{FieldFault, Rule};
 
 /// Checks one message and makes it a broadcast; `arguments` are kept byte for byte.
@@ -39,12 +39,7 @@ pub(crate) fn no_idempotency_key(key: &str) -> Result<(), FieldFault> {
 pub(crate) fn reach(reach: Reach) -> v1::Reach {
     let dropped = reach.sockets_dropped;
     v1::Reach {
-        coverage: Some(v1::Coverage {
-            nodes_asked: reach.nodes_asked,
-            nodes_answered: reach.nodes_answered,
-            nodes_missing: reach.nodes_missing,
-            partial: reach.nodes_answered < reach.nodes_asked,
-        }),
+        coverage: Some(coverage(reach.coverage)),
         sockets_matched: reach.sockets_matched,
         sockets_written: reach.sockets_written,
         sockets_dropped: Some(v1::Dropped {
@@ -55,7 +50,17 @@ pub(crate) fn reach(reach: Reach) -> v1::Reach {
     }
 }
 
-fn namespace(text: &str, config: &PublishConfig) -> Result<NamespaceName, FieldFault> {
+/// Which nodes an answer speaks for, as callers see it.
+pub(crate) fn coverage(coverage: Coverage) -> v1::Coverage {
+    v1::Coverage {
+        nodes_asked: coverage.nodes_asked,
+        nodes_answered: coverage.nodes_answered,
+        partial: coverage.nodes_answered < coverage.nodes_asked,
+        nodes_missing: coverage.nodes_missing,
+    }
+}
+
+pub(crate) fn namespace(text: &str, config: &PublishConfig) -> Result<NamespaceName, FieldFault> {
     let name = NamespaceName::normalized(text);
     let (bytes, max) = (name.as_str().len(), size(config.namespace_bytes_max));
     let rule = if bytes > max {
@@ -70,7 +75,11 @@ fn namespace(text: &str, config: &PublishConfig) -> Result<NamespaceName, FieldF
     Err(FieldFault::new("namespace", rule))
 }
 
-fn targets(rooms: &[String], except: &[String], config: &PublishConfig) -> Result<Targets, FieldFault> {
+pub(crate) fn targets(
+    rooms: &[String],
+    except: &[String],
+    config: &PublishConfig,
+) -> Result<Targets, FieldFault> {
     let (count, max) = (rooms.len() + except.len(), size(config.rooms_per_message_max));
     if count > max {
         return Err(FieldFault::new("rooms", Rule::TooManyRooms { count, max }));
@@ -78,7 +87,11 @@ fn targets(rooms: &[String], except: &[String], config: &PublishConfig) -> Resul
     Ok(Targets { rooms: room_names("rooms", rooms, config)?, except: room_names("except", except, config)? })
 }
 
-fn room_names(field: &str, names: &[String], config: &PublishConfig) -> Result<Vec<RoomName>, FieldFault> {
+pub(crate) fn room_names(
+    field: &str,
+    names: &[String],
+    config: &PublishConfig,
+) -> Result<Vec<RoomName>, FieldFault> {
     let max = size(config.room_bytes_max);
     let room = |(nth, name): (usize, &String)| {
         let rule = match name.len() {

@@ -1,8 +1,9 @@
 //! Where published messages go.
 
 use std::future::Future;
+use std::time::Duration;
 
-use adapter::Broadcast;
+use adapter::{Broadcast, Operation, Outcome};
 
 /// Where published messages go: the shards of this process, or Redis alone.
 pub trait Dispatch: Clone + Send + Sync + 'static {
@@ -20,6 +21,28 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         broadcast: Broadcast,
         report: ReportLevel,
     ) -> impl Future<Output = Result<Receipt, Unavailable>> + Send;
+
+    /// Has every node do something with its sockets, or tell about them, and gathers what they answer until
+    /// `timeout` is over.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if nobody was asked and a retry is right.
+    fn operate(
+        &self,
+        operation: Operation,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(Outcome, Coverage), Unavailable>> + Send;
+}
+
+/// Which nodes an answer speaks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Nodes asked, this one included if it holds sockets.
+    pub nodes_asked: u32,
+    /// Nodes that answered in time; the answer is partial if fewer than were asked.
+    pub nodes_answered: u32,
+    /// Names of those that did not, as far as they have names.
+    pub nodes_missing: Vec<String>,
 }
 
 /// What the caller waits for.
@@ -42,12 +65,8 @@ pub struct Receipt {
 /// What became of one broadcast, summed over the nodes that answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Nodes asked, this one included if it holds sockets.
-    pub nodes_asked: u32,
-    /// Nodes that answered in time; the answer is partial if fewer than were asked.
-    pub nodes_answered: u32,
-    /// Names of those that did not, as far as they have names.
-    pub nodes_missing: Vec<String>,
+    /// The nodes this speaks for.
+    pub coverage: Coverage,
     /// Sockets it was meant for.
     pub sockets_matched: u64,
     /// Sockets whose connection took it or whose queue holds it.

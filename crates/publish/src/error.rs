@@ -34,6 +34,8 @@ pub(crate) enum Rule {
     Comma { at: usize },
     #[error("has a control character at byte {at}")]
     ControlCharacter { at: usize },
+    #[error("is {ms} ms, at most {max} are allowed")]
+    TooLong { ms: u32, max: u32 },
     #[error("is a value that this version does not know")]
     UnknownValue,
     #[error("is not served by this version: leave it empty")]

@@ -8,12 +8,13 @@ mod convert;
 mod dispatch;
 mod error;
 mod id;
+mod operations;
 mod publishing;
 mod server;
 mod service;
 mod stream;
 
 pub use config::{ConfigFault, PublishConfig};
-pub use dispatch::{Dispatch, Dropped, Reach, Receipt, ReportLevel, Unavailable};
+pub use dispatch::{Coverage, Dispatch, Dropped, Reach, Receipt, ReportLevel, Unavailable};
 pub use id::{MESSAGE_ID_CHARS, MessageId};
 pub use server::{ServeError, serve};

@@ -51,23 +51,23 @@ impl<D: Dispatch> Publisher for Publishing<D> {
 
     async fn join_rooms(
         &self,
-        _: Request<v1::JoinRoomsRequest>,
+        request: Request<v1::JoinRoomsRequest>,
     ) -> Result<Response<v1::JoinRoomsResponse>, Status> {
-        Err(not_served("JoinRooms"))
+        self.measured(self.join_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn leave_rooms(
         &self,
-        _: Request<v1::LeaveRoomsRequest>,
+        request: Request<v1::LeaveRoomsRequest>,
     ) -> Result<Response<v1::LeaveRoomsResponse>, Status> {
-        Err(not_served("LeaveRooms"))
+        self.measured(self.leave_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn disconnect_sockets(
         &self,
-        _: Request<v1::DisconnectSocketsRequest>,
+        request: Request<v1::DisconnectSocketsRequest>,
     ) -> Result<Response<v1::DisconnectSocketsResponse>, Status> {
-        Err(not_served("DisconnectSockets"))
+        self.measured(self.disconnect_sockets(request.into_inner())).await.map(Response::new)
     }
 
     type FetchSocketsStream = BoxStream<v1::FetchSocketsResponse>;
@@ -81,16 +81,16 @@ impl<D: Dispatch> Publisher for Publishing<D> {
 
     async fn count_sockets(
         &self,
-        _: Request<v1::CountSocketsRequest>,
+        request: Request<v1::CountSocketsRequest>,
     ) -> Result<Response<v1::CountSocketsResponse>, Status> {
-        Err(not_served("CountSockets"))
+        self.measured(self.count_sockets(request.into_inner())).await.map(Response::new)
     }
 
     async fn list_rooms(
         &self,
-        _: Request<v1::ListRoomsRequest>,
+        request: Request<v1::ListRoomsRequest>,
     ) -> Result<Response<v1::ListRoomsResponse>, Status> {
-        Err(not_served("ListRooms"))
+        self.measured(self.list_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn server_side_emit(

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::num::NonZeroU32;
 
 use adapter::Delivery;
-use publish::{Dropped, MESSAGE_ID_CHARS, PublishConfig, Reach, Receipt, ReportLevel};
+use publish::{Coverage, Dropped, MESSAGE_ID_CHARS, PublishConfig, Reach, Receipt, ReportLevel};
 use roomcast_proto::v1;
 use support::{Recorder, Running, becomes, numbered, numbered_event, within};
 use tonic::Code;
@@ -79,9 +79,7 @@ async fn arguments_and_attachments_pass_byte_for_byte() {
 #[tokio::test]
 async fn reach_is_reported_when_asked_for() {
     let reach = Reach {
-        nodes_asked: 3,
-        nodes_answered: 2,
-        nodes_missing: vec!["gateway-2".into()],
+        coverage: Coverage { nodes_asked: 3, nodes_answered: 2, nodes_missing: vec!["gateway-2".into()] },
         sockets_matched: 9,
         sockets_written: 3,
         sockets_dropped: Dropped { not_ready: 1, queue_full: 2, closing: 3 },

@@ -76,6 +76,8 @@ pub(crate) struct Driver {
     /// Links with bytes left unread in the last turn, and whether the listener has connections left.
     unread: VecDeque<LinkId>,
     unaccepted: bool,
+    /// Links whose other side has ended in this turn.
+    ended: Vec<LinkId>,
     /// Publications that other shards have not taken yet. While there are any, no link is read: so there are
     /// never more than one turn's.
     backlog: VecDeque<(u8, Arc<Publication>)>,
@@ -131,6 +133,7 @@ impl Driver {
             scratch: vec![0; SCRATCH_BYTES],
             unread: VecDeque::new(),
             unaccepted: false,
+            ended: Vec::new(),
             backlog: VecDeque::new(),
             received_bytes: 0,
             drain: None,
@@ -264,6 +267,9 @@ impl Driver {
         for link in sink.lingering {
             self.linger(link, now);
         }
+        for link in std::mem::take(&mut self.ended) {
+            self.release(link);
+        }
         while let Some(output) = self.shard.poll_output() {
             self.perform(output);
         }
@@ -301,6 +307,7 @@ impl Driver {
                 let reach = self.shard.deliver(&publication);
                 answer(reply, reach);
             }
+            Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
             Command::OpenPolling(opening, reply) => {
                 answer(Some(reply), self.shard.open_polling(opening, now))
             }

@@ -1,12 +1,15 @@
 //! What a shard is asked by other threads and by its own HTTP tasks, and the way to ask it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use adapter::Broadcast;
+use adapter::{Broadcast, Operation, Outcome};
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
-use publish::{Dispatch, Receipt, ReportLevel, Unavailable};
+use publish::{Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -20,6 +23,8 @@ pub(crate) const INBOX_COMMANDS_MAX: usize = 1024;
 pub(crate) enum Command {
     /// Deliver to the sockets here, and say how far it got if anybody wants to know.
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
+    /// Do something with the sockets here, or tell about them.
+    Operate(Arc<Operation>, oneshot::Sender<Outcome>),
     /// Open a polling session.
     OpenPolling(Opening, oneshot::Sender<Payload>),
     /// Hold a poll until there is something for it.
@@ -104,6 +109,43 @@ impl Shards {
 impl Dispatch for Shards {
     async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
         let publication = Arc::new(Publication::new(broadcast));
+        let mut answers = Vec::new();
+        self.tell_all(|| {
+            let reply = (report == ReportLevel::Reach).then(|| {
+                let (reply, answer) = oneshot::channel();
+                answers.push(answer);
+                reply
+            });
+            Command::Deliver(publication.clone(), reply)
+        })
+        .await?;
+        match report {
+            ReportLevel::Accepted => Ok(Receipt { reach: None }),
+            ReportLevel::Reach => Ok(Receipt { reach: Some(collect(answers).await?) }),
+        }
+    }
+
+    async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
+        // The shards of one process answer in their next turn: there is nothing to time.
+        let operation = Arc::new(operation);
+        let mut answers = Vec::new();
+        self.tell_all(|| {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            Command::Operate(operation.clone(), reply)
+        })
+        .await?;
+        let mut total = Outcome::default();
+        for answer in answers {
+            total.add(answer.await.map_err(|_| gone())?);
+        }
+        Ok((total, this_node()))
+    }
+}
+
+impl Shards {
+    /// Puts a command into every inbox.
+    async fn tell_all(&self, mut command: impl FnMut() -> Command) -> Result<(), Unavailable> {
         // One publisher at a time reserves a place in every inbox, in the order of arrival: so no message
         // overtakes another on any shard, and a caller that gives up has reached all shards or none.
         let turn = self.turnstile.acquire().await.map_err(|_| gone())?;
@@ -111,26 +153,22 @@ impl Dispatch for Shards {
         for inbox in self.inboxes.iter() {
             places.push(inbox.reserve().await.map_err(|_| gone())?);
         }
-        let mut answers = Vec::new();
         for place in places {
-            let reply = (report == ReportLevel::Reach).then(|| {
-                let (reply, answer) = oneshot::channel();
-                answers.push(answer);
-                reply
-            });
-            place.send(Command::Deliver(publication.clone(), reply));
+            place.send(command());
         }
         drop(turn);
-        match report {
-            ReportLevel::Accepted => Ok(Receipt { reach: None }),
-            ReportLevel::Reach => Ok(Receipt { reach: Some(collect(answers).await?) }),
-        }
+        Ok(())
     }
+}
+
+/// The coverage of an answer for one process.
+fn this_node() -> Coverage {
+    Coverage { nodes_asked: 1, nodes_answered: 1, nodes_missing: Vec::new() }
 }
 
 /// Adds up what the shards say.
 async fn collect(answers: Vec<oneshot::Receiver<Reach>>) -> Result<publish::Reach, Unavailable> {
-    let mut total = publish::Reach { nodes_asked: 1, nodes_answered: 1, ..publish::Reach::default() };
+    let mut total = publish::Reach { coverage: this_node(), ..publish::Reach::default() };
     for answer in answers {
         let reach = answer.await.map_err(|_| gone())?;
         total.sockets_matched += u64::from(reach.matched);

@@ -145,14 +145,14 @@ impl Shard {
         }
     }
 
-    /// Queues a WebSocket control frame, such as the pong of a client's ping.
+    /// Sends a WebSocket control frame, such as the pong of a client's ping.
     pub fn send_frame(&mut self, key: ConnectionKey, link: LinkId, frame: Vec<u8>) {
         let Some(index) = self.index_of(key) else { return };
-        let connection = &self.connections[index as usize];
-        if connection.link == Some(link) {
-            self.send(index, Arc::new(Encoded::raw(frame)));
-        } else if connection.probe == Some(link) {
-            self.probe_answers.push((link, Arc::new(Encoded::raw(frame))));
+        let frame = Arc::new(Encoded::raw(frame));
+        match &self.connections[index as usize] {
+            connection if connection.link == Some(link) => self.send(index, frame),
+            connection if connection.probe == Some(link) => self.probe_answers.push((link, frame)),
+            _ => {}
         }
     }
 

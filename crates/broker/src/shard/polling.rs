@@ -180,8 +180,7 @@ impl Shard {
         }
     }
 
-    /// Opens the WebSocket `link` beside a polling session. `greeting` goes out first, whatever the result
-    /// but [`Refusal::Fault`]: the answer to the upgrade request.
+    /// Opens the WebSocket `link` beside a polling session; its upgrade request is the caller's to answer.
     ///
     /// # Errors
     /// [`Refusal::Fault`] as [`Self::check_upgrade`], or [`Refusal::Busy`]; the link is then the caller's

@@ -5,10 +5,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter::Broadcast;
-use publish::{Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable, serve};
+use adapter::{Broadcast, Operation, Outcome};
+use publish::{Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable, serve};
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
+use socketio::RoomName;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,6 +29,8 @@ pub(crate) struct Recorder {
     /// One permit for each of those that may go through.
     allowed: Arc<Semaphore>,
     taken: Arc<Mutex<Vec<(Broadcast, ReportLevel)>>>,
+    /// Operations asked for, each answered with three sockets, two rooms and one of two nodes.
+    pub(crate) operated: Arc<Mutex<Vec<Operation>>>,
     /// Publishes that have begun and have neither ended nor been dropped.
     pub(crate) waiting: watch::Sender<usize>,
     /// Publishes that have begun.
@@ -42,6 +45,7 @@ impl Recorder {
             held: 0,
             allowed: Arc::new(Semaphore::new(0)),
             taken: Arc::default(),
+            operated: Arc::default(),
             waiting: watch::Sender::new(0),
             begun: watch::Sender::new(0),
         }
@@ -114,6 +118,15 @@ impl Dispatch for Recorder {
         }
         taken.push((broadcast, report));
         self.answer.clone()
+    }
+
+    async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
+        self.operated.lock().unwrap().push(operation);
+        let rooms = [("a", 1), ("b", 2)].map(|(room, members)| (RoomName::new(room), members)).into();
+        Ok((
+            Outcome { matched: 3, rooms },
+            Coverage { nodes_asked: 2, nodes_answered: 1, nodes_missing: Vec::new() },
+        ))
     }
 }
 

@@ -302,7 +302,8 @@ impl Driver {
         if let State::Open(key) | State::Paused(key) = state {
             self.shard.handle_link_closed(key, link, reason);
         }
-        self.release(link);
+        // The shard may still name this link when it is flushed: the number is free after that.
+        self.ended.push(link);
     }
 
     /// Nothing more is written to a link: hear the other side out.
