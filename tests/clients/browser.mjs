@@ -26,7 +26,7 @@ const ARGUMENTS = [
 /** Where the page for scripted scenarios seems to lie; no gateway serves it. */
 export const PAGE_PATH = "/clients-test-page/";
 
-const MODULES = ["scenarios.mjs", "deadline.mjs"];
+const MODULES = ["runner.mjs", "scenarios.mjs", "kit.mjs", "deadline.mjs"];
 
 /** Starts the browser; the caller closes it. */
 export function startChromium() {
@@ -34,8 +34,8 @@ export function startChromium() {
 }
 
 /**
- * Opens a page of origin `url` in `context` with the client bundle loaded from `bundleUrl`, as `window.io`, and the
- * scenarios as `window.scenarios`. The page and the scenarios come from here, everything else from the network.
+ * Opens a page of origin `url` in `context` with the client bundle loaded from `bundleUrl`, as `window.io`, and
+ * `window.runScenario`. The page and the scenarios come from here, everything else from the network.
  */
 export async function openTestPage(context, url, bundleUrl = `${url}/socket.io/socket.io.js`) {
   const page = await context.newPage();
@@ -46,7 +46,7 @@ export async function openTestPage(context, url, bundleUrl = `${url}/socket.io/s
     await serve(file, "text/javascript", readFileSync(join(REPOSITORY, "tests/clients", file), "utf8"));
   }
   await page.goto(url + PAGE_PATH);
-  await page.waitForFunction(() => window.scenarios && window.io);
+  await page.waitForFunction(() => window.runScenario && window.io);
   return page;
 }
 
@@ -54,7 +54,7 @@ function pageText(bundleUrl) {
   return `<!doctype html><title>clients test</title><link rel="icon" href="data:,">
     <script src="${bundleUrl}"></script>
     <script type="module">
-      import * as scenarios from "./scenarios.mjs";
-      window.scenarios = scenarios;
+      import { runScenario } from "./runner.mjs";
+      window.runScenario = runScenario;
     </script>`;
 }

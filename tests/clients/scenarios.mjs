@@ -12,78 +12,11 @@
 // `needs` names the gateway it runs against: "open" as with --dev, "guarded" with a configuration (see
 // `guardedConfig` in suite.mjs), "own" an open one that no other scenario shares.
 
-import { next, nextMany, within } from "./deadline.mjs";
-
-/** Client options that pin a transport. */
-export const TRANSPORTS = {
-  websocket: { transports: ["websocket"] },
-  polling: { transports: ["polling"] },
-  upgrade: { transports: ["polling", "websocket"] },
-};
-
-const OK = { status: "ok" };
+import { next, nextMany } from "./deadline.mjs";
+import { OK, ask, base64, canonical, join, pair, record, same, someBytes, truth, untilEnd } from "./kit.mjs";
 
 /** Text of every UTF-8 length, a lone control character, and the separators that JSON and payloads use. */
 const TEXT = "hé€😀 \u0001 \u2028 \u001e \" \\ ,[0]";
-
-function same(actual, expected, what) {
-  const [left, right] = [canonical(actual), canonical(expected)];
-  if (left !== right) throw new Error(`${what}: got ${left.slice(0, 500)}, expected ${right.slice(0, 500)}`);
-}
-
-function truth(condition, what) {
-  if (!condition) throw new Error(what);
-}
-
-/** JSON in which binary of every kind (Buffer, ArrayBuffer, typed array) reads the same. */
-function canonical(value) {
-  return JSON.stringify(plain(value)) ?? "undefined";
-}
-
-function plain(value) {
-  if (value instanceof ArrayBuffer) return { bytes: [...new Uint8Array(value)].join() };
-  if (ArrayBuffer.isView(value)) return { bytes: [...value].join() };
-  if (Array.isArray(value)) return value.map(plain);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
-}
-
-/** `count` bytes in which every value occurs. */
-function someBytes(count, seed = 0) {
-  return Uint8Array.from({ length: count }, (_, index) => (index * 31 + seed) & 0xff);
-}
-
-/** Base64 of bytes, with what browsers and Node share. */
-function base64(bytes) {
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-}
-
-function ask(socket, event, ...args) {
-  return within(socket.emitWithAck(event, ...args), `acknowledgement of "${event}"`);
-}
-
-async function join(socket, ...rooms) {
-  for (const room of rooms) same(await ask(socket, "join", room), OK, `join ${room}`);
-}
-
-/** Two sockets on connections of their own, both in `room`. */
-async function pair(ctx, room = "lobby") {
-  const sockets = [await ctx.connect("/"), await ctx.connect("/")];
-  for (const socket of sockets) await join(socket, room);
-  return sockets;
-}
-
-/** Everything `socket` gets until a message published behind all others arrives; in order, as [event, ...args]. */
-async function untilFence(ctx, socket, namespace = "/") {
-  const seen = [];
-  const listen = (...args) => seen.push(args);
-  const fence = next(socket, "fence");
-  socket.onAny(listen);
-  await ctx.publish({ namespace, rooms: [socket.id], event: "fence" });
-  await fence;
-  socket.offAny(listen);
-  return seen.filter(([event]) => event !== "fence");
-}
 
 export const SCENARIOS = [
   {
@@ -117,8 +50,7 @@ export const SCENARIOS = [
       await join(listener, "upgrading");
       const sender = await ctx.connect("/", { settled: false });
       const arrived = nextMany(listener, "n", 200);
-      const joined = join(sender, "upgrading");
-      await joined;
+      await join(sender, "upgrading");
       for (let n = 0; n < 200; n += 1) {
         sender.emit("n", n);
         if (n % 10 === 0) await ask(sender, "join", "upgrading");
@@ -157,11 +89,11 @@ export const SCENARIOS = [
       const eve = await ctx.connect("/");
       await join(eve, "elsewhere");
       const news = next(bob, "news");
-      const others = [untilFence, untilFence];
+      const [atAda, atEve] = [record(ctx, ada), record(ctx, eve)];
       same(await ask(ada, "news", "Ada", 1, null, [true], { a: { b: "c" } }), OK, "answer");
       same(await news, ["Ada", 1, null, [true], { a: { b: "c" } }], "arguments");
-      same(await others[0](ctx, eve), [], "someone in another room");
-      same(await others[1](ctx, ada), [], "the sender");
+      same(await atEve(), [], "someone in another room");
+      same(await atAda(), [], "the sender");
     },
   },
   {
@@ -170,10 +102,10 @@ export const SCENARIOS = [
     async run(ctx) {
       const [ada, bob] = await pair(ctx, "den");
       same(await ask(bob, "leave", "den"), OK, "leave");
-      const silence = untilFence(ctx, bob);
+      const atBob = record(ctx, bob);
       await ask(ada, "news", "not for Bob");
-      same(await silence, [], "after leaving");
-      same(await untilFence(ctx, bob), [], "after leaving, second look");
+      await ctx.publish({ rooms: ["den"], event: "news", arguments: '["nor this"]' });
+      same(await atBob(), [], "after leaving");
     },
   },
   {
@@ -337,8 +269,9 @@ export const SCENARIOS = [
       chat.connect();
       await again;
       truth(chat.id !== before, "a new id");
-      const silence = untilFence(ctx, chat, "/chat");
-      same(await silence, [], "rooms of the old socket are gone");
+      const atChat = record(ctx, chat, "/chat");
+      await ctx.publish({ namespace: "/chat", rooms: ["lobby", before], event: "news" });
+      same(await atChat(), [], "rooms of the old socket are gone");
     },
   },
   {
@@ -388,6 +321,23 @@ export const SCENARIOS = [
     },
   },
   {
+    name: "oversized_message_costs_its_sender_the_connection",
+    needs: "open",
+    async run(ctx) {
+      const [ada, bob] = await pair(ctx, "limits");
+      const atBob = record(ctx, bob);
+      const gone = next(ada, "disconnect");
+      const back = next(ada, "connect");
+      ada.emit("huge", someBytes(1_100_000));
+      const [reason] = await gone;
+      truth(["transport close", "transport error"].includes(reason), `reason ${reason}`);
+      await back;
+      same(await ask(ada, "small"), OK, "after the return");
+      same(await atBob(), [], "what the others get");
+      truth(bob.connected, "the others stay");
+    },
+  },
+  {
     name: "comes_back_after_the_server_did",
     needs: "own",
     async run(ctx) {
@@ -423,47 +373,3 @@ export const SCENARIOS = [
     },
   },
 ];
-
-/** First arguments of the `m` events that arrive before `end`. */
-function untilEnd(socket) {
-  const seen = [];
-  socket.on("m", (first) => seen.push(first));
-  return next(socket, "end").then(() => seen);
-}
-
-/**
- * Runs the scenario of that name and closes its sockets, whatever comes of it. `ctx` without `connect` and
- * `socket`, which are made here.
- */
-export async function runScenario(name, ctx) {
-  const scenario = SCENARIOS.find((each) => each.name === name);
-  const managers = new Set();
-  const socket = (namespace, { manager, settled, ...options } = {}) => {
-    const made = manager
-      ? manager.socket(namespace, options)
-      : ctx.io(ctx.url + namespace, {
-          ...TRANSPORTS[ctx.transport],
-          forceNew: true,
-          reconnectionDelay: 100,
-          reconnectionDelayMax: 200,
-          ...options,
-        });
-    managers.add(made.io);
-    return made;
-  };
-  const connect = async (namespace, options = {}) => {
-    const made = socket(namespace, options);
-    await next(made, "connect");
-    // Scenarios that are not about the upgrade start behind it.
-    const settled = options.settled ?? true;
-    if (settled && ctx.transport === "upgrade" && made.io.engine.transport.name === "polling") {
-      await next(made.io.engine, "upgrade");
-    }
-    return made;
-  };
-  try {
-    await scenario.run({ ...ctx, socket, connect });
-  } finally {
-    for (const manager of managers) manager._close();
-  }
-}

@@ -9,7 +9,7 @@ import { startChromium } from "../browser.mjs";
 import { openNamespace, startGateway } from "../harness.mjs";
 import { freePort } from "../ports.mjs";
 import { exchange, request, upgradeRequest } from "../http/raw.mjs";
-import { TRANSPORTS } from "../scenarios.mjs";
+import { TRANSPORTS } from "../runner.mjs";
 
 const HANDSHAKE = "/socket.io/?EIO=4&transport=polling";
 

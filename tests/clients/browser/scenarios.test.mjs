@@ -3,7 +3,8 @@
 import { after, before, test } from "node:test";
 
 import { openTestPage, startChromium } from "../browser.mjs";
-import { SCENARIOS, TRANSPORTS } from "../scenarios.mjs";
+import { TRANSPORTS } from "../runner.mjs";
+import { SCENARIOS } from "../scenarios.mjs";
 import { Gateways, controls } from "../suite.mjs";
 
 const gateways = new Gateways();
@@ -36,6 +37,6 @@ for (const transport of Object.keys(TRANSPORTS)) {
 
 /** Runs in the page, so it may use nothing from here. */
 function runInPage({ name, transport, url }) {
-  const { io, publish, restart, scenarios } = window;
-  return scenarios.runScenario(name, { io, transport, url, publish, restart });
+  const { io, publish, restart, runScenario } = window;
+  return runScenario(name, { io, transport, url, publish, restart });
 }

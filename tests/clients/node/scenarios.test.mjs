@@ -4,7 +4,8 @@ import { after, test } from "node:test";
 
 import { io } from "socket.io-client";
 
-import { SCENARIOS, TRANSPORTS, runScenario } from "../scenarios.mjs";
+import { TRANSPORTS, runScenario } from "../runner.mjs";
+import { SCENARIOS } from "../scenarios.mjs";
 import { Gateways, controls } from "../suite.mjs";
 
 const gateways = new Gateways();
