@@ -70,11 +70,6 @@ async fn rpcs_of_later_versions_say_that_they_are_not_served() {
     let mut server = Running::start(Recorder::new(), PublishConfig::default()).await;
     let client = &mut server.client;
     check("Call", client.call(v1::CallRequest::default()).await);
-    check("JoinRooms", client.join_rooms(v1::JoinRoomsRequest::default()).await);
-    check("LeaveRooms", client.leave_rooms(v1::LeaveRoomsRequest::default()).await);
-    check("DisconnectSockets", client.disconnect_sockets(v1::DisconnectSocketsRequest::default()).await);
     check("FetchSockets", client.fetch_sockets(v1::FetchSocketsRequest::default()).await);
-    check("CountSockets", client.count_sockets(v1::CountSocketsRequest::default()).await);
-    check("ListRooms", client.list_rooms(v1::ListRoomsRequest::default()).await);
     check("ServerSideEmit", client.server_side_emit(v1::ServerSideEmitRequest::default()).await);
 }

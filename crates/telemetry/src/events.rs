@@ -67,7 +67,12 @@ macro_rules! happenings {
                 (Self::LEVEL <= Level::WARN).then_some(&REPEATS)
             }
         }
-    )*};
+    )*
+
+        /// Every kind and its level.
+        #[cfg(test)]
+        pub(crate) const KINDS: &[(&str, Level)] = &[$(($kind, Level::$level)),*];
+    };
 }
 
 happenings! {

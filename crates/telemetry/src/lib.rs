@@ -2,6 +2,8 @@
 //!
 //! Crates without IO do not use this one: they return what happened, and the driver reports it here.
 
+#[cfg(test)]
+mod docs;
 mod events;
 mod init;
 mod labels;

@@ -1,4 +1,7 @@
 //! Black-box conformance: what only the real process can show, proved over its ports.
 
+mod cli;
+mod cors;
 mod errors_eio4;
 mod harness;
+mod websocket_frames;
