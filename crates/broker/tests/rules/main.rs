@@ -6,6 +6,7 @@ mod closing;
 mod connecting;
 mod harness;
 mod heartbeat;
+mod operations;
 mod polling;
 mod relay;
 mod revision3;
