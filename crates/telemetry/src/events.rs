@@ -43,31 +43,32 @@ macro_rules! happenings {
         $(#[$doc:meta])*
         $level:ident $name:ident = $kind:literal, $text:literal
         { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
-    )*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: $type,)*
-        }
-
-        impl Happening for $name {
-            const KIND: &'static str = $kind;
-            const LEVEL: Level = Level::$level;
-
-            fn write(&self, suppressed: Option<u64>) {
-                tracing::event!(
-                    target: "roomcast", Level::$level, kind = $kind, $($field = self.$field.value(),)*
-                    suppressed, $text
-                );
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug)]
+            pub struct $name {
+                $($(#[$field_doc])* pub $field: $type,)*
             }
 
-            fn repeats() -> Option<&'static Repeats> {
-                static REPEATS: Repeats = Repeats::new();
-                // Lines about the life of the process come in bursts by nature: three ports, one second.
-                (Self::LEVEL <= Level::WARN).then_some(&REPEATS)
+            impl Happening for $name {
+                const KIND: &'static str = $kind;
+                const LEVEL: Level = Level::$level;
+
+                fn write(&self, suppressed: Option<u64>) {
+                    tracing::event!(
+                        target: "roomcast", Level::$level, kind = $kind, $($field = self.$field.value(),)*
+                        suppressed, $text
+                    );
+                }
+
+                fn repeats() -> Option<&'static Repeats> {
+                    static REPEATS: Repeats = Repeats::new();
+                    // Lines about the life of the process come in bursts by nature: three ports, one second.
+                    (Self::LEVEL <= Level::WARN).then_some(&REPEATS)
+                }
             }
-        }
-    )*
+        )*
 
         /// Every kind and its level.
         #[cfg(test)]
