@@ -198,7 +198,7 @@ function receiveNotice(given) {
 
 /** The fields of a message as short texts, whatever was sent. */
 function cleaned(given) {
-  const text = (key, most) => String(given?.[key] ?? "").slice(0, most);
+  const text = (key, most) => (typeof given?.[key] === "string" ? given[key].slice(0, most) : "");
   const at = Number.isFinite(given?.at) && Math.abs(given.at) < 8e15 ? given.at : Date.now();
   return { id: text("id", 60), room: text("room", 256), name: text("name", 40) || "Somebody", text: text("text", 2000), at };
 }
