@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Renders the chart, and asks the gateway itself about the configuration that the chart writes.
+#
+# ROOMCAST_GATEWAY names the binary. Helm is taken from PATH or .tools, or installed into .tools by `go install`.
+# The last line is `N passed, N failed`; the exit code is 0 when nothing failed.
+set -euo pipefail
+
+HELM_MODULE=helm.sh/helm/v3/cmd/helm@v3.22.0
+# What the chart is rendered for: Helm built by `go install` takes itself for one of an old Kubernetes.
+KUBERNETES=1.34.0
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+chart=$root/helm/roomcast
+override=$root/tests/chart/override.yaml
+PATH=$root/.tools:$PATH
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+passed=0
+failed=0
+
+# check CLAIM COMMAND...: runs the command, and shows what it said only if it failed.
+check() {
+  local claim=$1
+  shift
+  if "$@" >"$work/output" 2>&1; then
+    echo "ok: $claim"
+    passed=$((passed + 1))
+  else
+    echo "FAILED: $claim"
+    sed 's/^/    /' "$work/output"
+    failed=$((failed + 1))
+  fi
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+install_helm() {
+  if ! command -v go >/dev/null; then
+    echo "neither helm nor go is installed: install helm 3, or Go, which builds it"
+    return 1
+  fi
+  mkdir -p "$root/.tools"
+  GOBIN=$root/.tools go install "$HELM_MODULE"
+}
+
+gateway_is_named() {
+  if [ ! -x "${ROOMCAST_GATEWAY:-}" ]; then
+    echo "set ROOMCAST_GATEWAY to the binary (cargo build --package roomcast-gateway)"
+    return 1
+  fi
+}
+
+# render NAME ARGUMENT...: NAME.yaml, and the gateway's file of it, NAME.toml.
+render() {
+  local name=$1
+  shift
+  helm template release "$chart" --kube-version "$KUBERNETES" "$@" >"$work/$name.yaml" || return
+  awk '
+    /^  gateway\.toml: \|/ { inside = 1; next }
+    inside && !/^    / && NF { inside = 0 }
+    inside { print substr($0, 5) }
+  ' "$work/$name.yaml" >"$work/$name.toml"
+  [ -s "$work/$name.toml" ] || { echo "no gateway.toml in what was rendered"; return 1; }
+}
+
+# The gateway, without what the environment of this script says.
+gateway() {
+  env -i "$ROOMCAST_GATEWAY" "$@"
+}
+
+# in_force NAME SECTION: the lines of one section of the configuration in force.
+in_force() {
+  gateway print-config ${1:+--config "$work/$1.toml"} |
+    awk -v section="[$2]" '/^\[/ { inside = $0 == section; next } inside && NF'
+}
+
+has() {
+  grep --fixed-strings --line-regexp -- "$2" <<<"$1" >/dev/null || { echo "not there: $2"; echo "$1"; return 1; }
+}
+
+# The numbers of the chart are those of the gateway.
+shutdown_is_the_default() {
+  diff <(in_force "" shutdown) <(in_force default shutdown)
+}
+
+# grace_exceeds_deadline NAME
+grace_exceeds_deadline() {
+  local grace deadline
+  grace=$(awk '/terminationGracePeriodSeconds:/ { print $2 }' "$work/$1.yaml")
+  deadline=$(in_force "$1" shutdown | awk '$1 == "deadline_ms" { print $3 }')
+  echo "terminationGracePeriodSeconds $grace, deadline_ms $deadline"
+  [ $((grace * 1000)) -gt "$deadline" ]
+}
+
+publish_api_is() {
+  has "$(in_force "$1" grpc)" "enabled = $2"
+}
+
+only_clients_leave_the_cluster() {
+  local ports
+  ports=$(awk '/^---/ { outside = 0 } /^  type: LoadBalancer/ { outside = 1 } outside && /^    - name:/ { print $3 }' \
+    "$work/override.yaml")
+  echo "ports of the LoadBalancer: $ports"
+  [ "$ports" = client ]
+}
+
+# refuses ARGUMENT...: whether the chart does not render, for a reason that names what was set.
+refuses() {
+  local name=$1
+  if helm template release "$chart" --kube-version "$KUBERNETES" --set "$2" >"$work/refused" 2>&1; then
+    echo "rendered with $2"
+    return 1
+  fi
+  grep --fixed-strings -- "$name" "$work/refused"
+}
+
+command -v helm >/dev/null || check "helm can be installed" install_helm
+check "ROOMCAST_GATEWAY is a binary" gateway_is_named
+[ "$failed" -eq 0 ] || finish
+
+check "the chart has no fault with default values" helm lint --strict --kube-version "$KUBERNETES" "$chart"
+check "the chart has no fault with other values" \
+  helm lint --strict --kube-version "$KUBERNETES" --values "$override" "$chart"
+check "the default values render" render default
+check "other values render" render override --values "$override"
+[ "$failed" -eq 0 ] || finish
+
+for name in default override; do
+  check "the gateway takes the configuration ($name)" gateway check-config --config "$work/$name.toml"
+  check "a pod is not killed before its deadline ($name)" grace_exceeds_deadline "$name"
+done
+check "the chart's shutdown is the gateway's default" shutdown_is_the_default
+check "the publish API is closed by default" publish_api_is default false
+check "the publish API opens when it is called insecure" publish_api_is override true
+check "only the client port leaves the cluster" only_clients_leave_the_cluster
+check "several gateways without a shared adapter are refused" refuses "gateway.replicas is 2" gateway.replicas=2
+check "keys that are the chart's own are refused" refuses "/gateway/config" gateway.config.ops.insecure=true
+check "values that do not exist are refused" refuses "nosuch" gateway.nosuch=1
+finish
