@@ -1,0 +1,181 @@
+//! The limit: a loop of `write` calls, and nothing else.
+//!
+//! It speaks just enough of the protocol for the same clients to be its load: answers that never differ, and for
+//! each message one frame that is written to every other member of its room. No Socket.IO state, no heartbeat, no
+//! queue: a socket that does not take a whole frame is closed, and the clients will say so.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr},
+};
+
+use mio::{
+    Events, Interest, Poll, Token,
+    net::{TcpListener, TcpStream},
+};
+use slab::Slab;
+use websocket::{Decoder, Message, Opcode, frame};
+
+use crate::wire;
+
+const LISTENER: Token = Token(usize::MAX);
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+struct Peer {
+    stream: TcpStream,
+    decoder: Decoder,
+    is_upgraded: bool,
+}
+
+struct Bare {
+    peers: Slab<Peer>,
+    rooms: HashMap<String, Vec<usize>>,
+    /// Answer to the upgrade request, with the frame of the open packet behind it.
+    greeting: Vec<u8>,
+    connected: Vec<u8>,
+}
+
+/// Serves until the process is ended.
+///
+/// # Errors
+/// When the port or the poll fails.
+pub(crate) fn serve(listen: SocketAddr) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut listener = TcpListener::bind(listen)?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut bare = Bare::new();
+    let mut events = Events::with_capacity(1024);
+    let mut scratch = vec![0; 64 * 1024];
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &events {
+            match event.token() {
+                LISTENER => bare.accept(&listener, &poll)?,
+                Token(peer) => bare.read(peer, event.is_read_closed(), &mut scratch),
+            }
+        }
+    }
+}
+
+impl Bare {
+    fn new() -> Self {
+        let open =
+            r#"0{"sid":"bare","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+        let mut greeting = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            wire::ACCEPT_KEY
+        )
+        .into_bytes();
+        greeting.extend(frame(Opcode::Text, open.as_bytes()));
+        let connected = frame(Opcode::Text, br#"40{"sid":"bare"}"#);
+        Self { peers: Slab::new(), rooms: HashMap::new(), greeting, connected }
+    }
+
+    fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
+        loop {
+            match listener.accept() {
+                Ok((mut stream, _)) => {
+                    let entry = self.peers.vacant_entry();
+                    poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
+                    entry.insert(Peer { stream, decoder: Decoder::new(), is_upgraded: false });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read(&mut self, index: usize, is_ending: bool, scratch: &mut [u8]) {
+        while let Some(peer) = self.peers.get_mut(index) {
+            match peer.stream.read(scratch) {
+                Ok(0) => return self.remove(index),
+                Ok(_) if !peer.is_upgraded => {
+                    peer.is_upgraded = true;
+                    peer.stream.write_all(&self.greeting).ok();
+                }
+                Ok(count) => {
+                    self.take(index, &mut scratch[..count]);
+                    if count < scratch.len() && !is_ending {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.remove(index),
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, mut bytes: &mut [u8]) {
+        while !bytes.is_empty()
+            && let Some(peer) = self.peers.get_mut(index)
+        {
+            let mut decoder = std::mem::take(&mut peer.decoder);
+            let Ok(step) = decoder.decode(bytes, MESSAGE_BYTES_MAX) else { return self.remove(index) };
+            let consumed = step.consumed;
+            match step.message {
+                Some(Message::Text(text)) => self.take_packet(index, &text),
+                Some(Message::Close(_)) => {
+                    self.write(index, &websocket::close_frame(None));
+                    return self.remove(index);
+                }
+                _ => {}
+            }
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.decoder = decoder;
+            }
+            bytes = &mut bytes[consumed..];
+        }
+    }
+
+    fn take_packet(&mut self, index: usize, packet: &str) {
+        if packet == "40" {
+            let connected = std::mem::take(&mut self.connected);
+            self.write(index, &connected);
+            self.connected = connected;
+            return;
+        }
+        let Some((id, rest)) = packet.strip_prefix("42").and_then(|event| event.split_once('[')) else {
+            return;
+        };
+        let mut words = rest.split('"').skip(1).step_by(2);
+        match (words.next(), words.next()) {
+            (Some("m"), Some(room)) => self.relay(index, room, packet),
+            (Some("join"), Some(room)) => self.rooms.entry(room.to_owned()).or_default().push(index),
+            _ => {}
+        }
+        if !id.is_empty() {
+            let answer = format!("43{id}[{{\"status\":\"ok\"}}]");
+            self.write(index, &frame(Opcode::Text, answer.as_bytes()));
+        }
+    }
+
+    /// The loop that is the limit.
+    fn relay(&mut self, sender: usize, room: &str, packet: &str) {
+        let frame = frame(Opcode::Text, packet.as_bytes());
+        for member in self.rooms.get(room).into_iter().flatten() {
+            if *member != sender
+                && let Some(peer) = self.peers.get_mut(*member)
+            {
+                // A peer that does not take all of it has no use for the rest.
+                if peer.stream.write(&frame).is_ok_and(|taken| taken < frame.len()) {
+                    peer.stream.shutdown(Shutdown::Both).ok();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, index: usize, bytes: &[u8]) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.stream.write_all(bytes).ok();
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.peers.try_remove(index);
+    }
+}

@@ -1,0 +1,121 @@
+//! The files that callgrind writes: cost per function.
+//!
+//! Source: "Callgrind Format Specification" of the valgrind manual.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use anyhow::{Context as _, ensure};
+
+/// Instructions by function, each without those of the functions it calls.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    pub(super) total: f64,
+    /// Highest cost first.
+    pub(super) functions: Vec<(String, f64)>,
+}
+
+impl Profile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When there is none, or it has no costs.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).context("callgrind has written no file")?;
+        let profile = Self::parse(&text);
+        ensure!(profile.total > 0.0, "callgrind has counted nothing");
+        Ok(profile)
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut names: HashMap<&str, String> = HashMap::new();
+        let mut costs: HashMap<String, f64> = HashMap::new();
+        let mut function = String::new();
+        let mut is_call = false;
+        for line in text.lines() {
+            if let Some(reference) = line.strip_prefix("fn=") {
+                function = resolve(&mut names, reference);
+            } else if let Some(reference) = line.strip_prefix("cfn=") {
+                resolve(&mut names, reference);
+            } else if line.starts_with("calls=") {
+                // The next line is the cost of the callee.
+                is_call = true;
+            } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+                let cost = line.split(' ').nth(1).and_then(|cost| cost.parse::<f64>().ok());
+                if let (Some(cost), false) = (cost, is_call) {
+                    *costs.entry(function.clone()).or_default() += cost;
+                }
+                is_call = false;
+            }
+        }
+        Self::from_costs(costs)
+    }
+
+    fn from_costs(costs: HashMap<String, f64>) -> Self {
+        let total = costs.values().sum();
+        let mut functions: Vec<_> = costs.into_iter().filter(|(_, cost)| *cost != 0.0).collect();
+        functions.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        Self { total, functions }
+    }
+
+    /// What is in this profile beyond `other`.
+    pub(super) fn minus(self, other: &Self) -> Self {
+        let mut costs: HashMap<_, _> = self.functions.into_iter().collect();
+        for (function, cost) in &other.functions {
+            *costs.entry(function.clone()).or_default() -= cost;
+        }
+        Self::from_costs(costs)
+    }
+
+    /// The same for one of `units`.
+    pub(super) fn per(mut self, units: f64) -> Self {
+        self.total /= units;
+        self.functions.iter_mut().for_each(|(_, cost)| *cost /= units);
+        self
+    }
+}
+
+/// A name is written once, as `(7) name`, and is `(7)` from then on.
+fn resolve<'a>(names: &mut HashMap<&'a str, String>, reference: &'a str) -> String {
+    let (number, name) = reference.split_once(' ').unwrap_or((reference, ""));
+    if !name.is_empty() {
+        names.insert(number, without_hash(name).to_owned());
+    }
+    names.get(number).cloned().unwrap_or_else(|| reference.to_owned())
+}
+
+/// Rust's names end with `::h` and 16 hex digits that differ from build to build.
+fn without_hash(name: &str) -> &str {
+    let is_hash = |hash: &&str| hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match name.rsplit_once("::h") {
+        Some((path, hash)) if is_hash(&hash) => path,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "events: Ir\n\
+        fn=(1) main::h0123456789abcdef\n16 400\n+3 100\ncfn=(2) write\ncalls=5 50\n+1 9000\n\
+        fn=(2)\n51 60\n* 40\nfn=(1)\n20 7\n";
+
+    fn costs(profile: &Profile) -> Vec<(&str, f64)> {
+        profile.functions.iter().map(|(name, cost)| (name.as_str(), *cost)).collect()
+    }
+
+    #[test]
+    fn own_costs_are_summed_and_those_of_calls_are_not() {
+        let profile = Profile::parse(FILE);
+        assert_eq!(costs(&profile), [("main", 507.0), ("write", 100.0)]);
+        assert_eq!(profile.total, 607.0);
+    }
+
+    #[test]
+    fn what_stands_in_both_profiles_cancels() {
+        let more = FILE.replace("51 60", "51 360");
+        let difference = Profile::parse(&more).minus(&Profile::parse(FILE)).per(100.0);
+        assert_eq!(costs(&difference), [("write", 3.0)]);
+        assert_eq!(difference.total, 3.0);
+    }
+}
