@@ -4,4 +4,7 @@ mod cli;
 mod cors;
 mod errors_eio4;
 mod harness;
+mod rules;
+mod sessions;
+mod shards;
 mod websocket_frames;

@@ -6,6 +6,7 @@
 mod http;
 mod polling;
 mod publisher;
+mod replay;
 mod vectors;
 mod websocket;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
     http::{Http, Request, Response, unzipped},
     polling::Polling,
     publisher::{Publisher, message},
+    replay::{Replay, payload_3},
     vectors::{Vectors, field, shape},
     websocket::{Frame, Frames, Opcode, WebSocket, masked},
 };
