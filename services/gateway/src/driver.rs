@@ -309,7 +309,9 @@ impl Driver {
             }
             Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
             Command::OpenPolling(opening, reply) => {
-                answer(Some(reply), self.shard.open_polling(opening, now))
+                // A polling session outlives its connections: it counts by itself.
+                let full = self.context.is_full(self.shard.connection_count());
+                answer(Some(reply), (!full).then(|| self.shard.open_polling(opening, now)));
             }
             Command::Poll { sid, revision, reply } => {
                 let poll = self.polls.insert(reply);

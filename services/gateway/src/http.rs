@@ -9,7 +9,7 @@ mod demo;
 mod polling;
 mod upgraded;
 
-use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, convert::Infallible, pin::pin, rc::Rc, time::Duration};
 
 use engineio::{EngineConfig, HttpFault, Query, Transport};
 use http::{Method, Request, header};
@@ -84,8 +84,11 @@ async fn serve(stream: ClientStream, service: Service) {
     let request_timeout = service.context.request_timeout;
     let metrics = service.context.metrics.clone();
     let mut closing = service.context.closing.subscribe();
+    let answered = Rc::new(Cell::new(false));
+    let has_answered = answered.clone();
     let answer = service_fn(move |request| {
         let service = service.clone();
+        has_answered.set(true);
         async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
     let connection = http1::Builder::new()
@@ -103,8 +106,9 @@ async fn serve(stream: ClientStream, service: Service) {
             connection.await
         }
     };
+    // The same time ends a connection that is kept alive and idle, which is no offence.
     if let Err(error) = ended
-        && (error.is_parse() || error.is_timeout())
+        && (error.is_parse() || error.is_timeout() && !answered.get())
     {
         metrics.request_refused(telemetry::Refusal::MalformedRequest);
     }

@@ -79,6 +79,8 @@ impl Driver {
     fn accepted(&mut self, stream: mio::net::TcpStream, now: Instant) {
         if self.context.is_full(self.links.len() + self.context.http_connections.get()) {
             self.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
+            let connections = u32::try_from(self.context.connections_max).unwrap_or(u32::MAX);
+            telemetry::emit(&telemetry::ConnectionLimitReached { connections });
             // A fresh socket takes a line; if not, it is closed all the same.
             Socket::Plain(stream).write(&[io::IoSlice::new(crate::http::BUSY)]).ok();
             return;
@@ -329,7 +331,11 @@ impl Driver {
     pub(super) fn expire_link(&mut self, link: LinkId, now: Instant) {
         let Some(found) = self.links.get(link.0 as usize) else { return };
         match found.state {
-            State::Head(deadline) | State::Lingering(deadline) if deadline <= now => drop(self.release(link)),
+            State::Head(deadline) if deadline <= now => {
+                self.metrics.request_refused(telemetry::Refusal::MalformedRequest);
+                drop(self.release(link));
+            }
+            State::Lingering(deadline) if deadline <= now => drop(self.release(link)),
             // The wheel's horizon came first.
             State::Head(deadline) | State::Lingering(deadline) => self.shard.arm_link(link, deadline),
             State::Open(_) | State::Paused(_) | State::Ended => {}

@@ -37,6 +37,13 @@ pub(super) fn typed(status: StatusCode, content_type: &'static str, body: impl I
     answer
 }
 
+/// A refusal that a client may try again elsewhere, or later.
+pub(super) fn busy() -> Answer {
+    let mut answer = empty(StatusCode::SERVICE_UNAVAILABLE);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
+}
+
 pub(super) fn not_found() -> Answer {
     typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n")
 }

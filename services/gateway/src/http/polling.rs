@@ -26,8 +26,12 @@ impl Service {
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
         let opening = Opening { revision: query.revision, base64_only: query.base64 };
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
-            Some(payload) => self.payload(payload, query, request.headers()),
-            None => answer::empty(StatusCode::SERVICE_UNAVAILABLE),
+            Some(Some(payload)) => self.payload(payload, query, request.headers()),
+            Some(None) => {
+                self.context.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
+                answer::busy()
+            }
+            None => answer::busy(),
         }
     }
 
