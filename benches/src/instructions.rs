@@ -1,17 +1,16 @@
 //! User instructions per unit of a workload.
 //!
 //! Where the machine has counters, `perf stat` counts while the workload runs. Elsewhere the server runs under
-//! callgrind twice, once with twice the amount: what start, connections and end cost stands in both, and the
-//! difference is the workload's own.
+//! callgrind, whose counts are set to zero once the workload is set up and taken when it is done: so what start,
+//! connections and end cost is not in them.
 
 mod callgrind;
 mod perf;
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
-use self::callgrind::Profile;
 use crate::{
     server::Launch,
     workload::{Faults, Workload},
@@ -61,29 +60,7 @@ impl Counter {
     pub(crate) fn count(self, launch: &Launch, workload: &Workload, amount: u32) -> anyhow::Result<Cost> {
         match self {
             Self::Perf => perf::count(launch, workload, amount),
-            Self::Callgrind => {
-                let (once, mut faults, units) = profile(launch, workload, amount)?;
-                let (twice, more_faults, more_units) = profile(launch, workload, amount * 2)?;
-                faults.add(more_faults);
-                let units = more_units.checked_sub(units).filter(|units| *units > 0);
-                let difference = twice.minus(&once).per(units.context("nothing was delivered")? as f64);
-                let functions = difference.functions;
-                Ok(Cost { user: difference.total, kernel: None, functions, faults })
-            }
+            Self::Callgrind => callgrind::count(launch, workload, amount),
         }
     }
-}
-
-/// Runs a workload under callgrind; returns the units done, too.
-fn profile(launch: &Launch, workload: &Workload, amount: u32) -> anyhow::Result<(Profile, Faults, u64)> {
-    let directory = tempfile::tempdir()?;
-    let out = directory.path().join("callgrind.out");
-    let tool = ["valgrind", "--tool=callgrind", "--fair-sched=yes", "--instr-atstart=yes"].map(String::from);
-    let out_flag = format!("--callgrind-out-file={}", out.display());
-    let server = launch.start_under(&[&tool[..], &[out_flag]].concat())?;
-    let mut load = workload.prepare(&server)?;
-    let outcome = load.drive(amount)?;
-    drop(load);
-    server.stop()?;
-    Ok((Profile::read(&out)?, outcome.faults, outcome.units))
 }

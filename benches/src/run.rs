@@ -98,7 +98,7 @@ pub(crate) fn run_all(launch: &Launch, quick: bool, out: &Path) -> anyhow::Resul
             "User instructions are counted by the processor (perf stat) while the workload runs."
         }
         Counter::Callgrind => {
-            "User instructions are counted by callgrind: the difference of two runs, one with twice the amount."
+            "User instructions are counted by callgrind, from the moment a workload is set up until it is done."
         }
     };
     let text = format!(

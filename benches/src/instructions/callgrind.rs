@@ -1,17 +1,53 @@
-//! The files that callgrind writes: cost per function.
+//! A server under callgrind, and the file that callgrind writes: cost per function.
 //!
 //! Source: "Callgrind Format Specification" of the valgrind manual.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 
+use super::Cost;
+use crate::{server::Launch, workload::Workload};
+
+/// Counts `amount` of a workload, after a fifth of it to warm up.
+pub(super) fn count(launch: &Launch, workload: &Workload, amount: u32) -> anyhow::Result<Cost> {
+    let directory = tempfile::tempdir()?;
+    let out = directory.path().join("callgrind.out");
+    // Threads take turns; with a fair turn one that publishes does not starve the one that delivers.
+    let tool = ["valgrind", "--tool=callgrind", "--fair-sched=yes"].map(String::from);
+    let out_flag = format!("--callgrind-out-file={}", out.display());
+    let server = launch.start_under(&[&tool[..], &[out_flag]].concat())?;
+    let mut load = workload.prepare(&server)?;
+    let warm_up = load.drive(amount.div_ceil(5))?;
+    control(server.pid(), "--zero")?;
+    let mut outcome = load.drive(amount)?;
+    control(server.pid(), "--dump")?;
+    drop(load);
+    server.stop()?;
+    ensure!(outcome.units > 0, "nothing was delivered");
+    outcome.faults.add(warm_up.faults);
+    // The first dump has this number behind the name; the costs of the end go into the file without one.
+    let profile = Profile::read(&out.with_extension("out.1"))?.per(outcome.units as f64);
+    Ok(Cost { user: profile.total, kernel: None, functions: profile.functions, faults: outcome.faults })
+}
+
+fn control(pid: u32, command: &str) -> anyhow::Result<()> {
+    let output = Command::new("callgrind_control").args([command, &pid.to_string()]).output();
+    let output = output.context("cannot start callgrind_control")?;
+    ensure!(
+        output.status.success(),
+        "callgrind_control {command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// Instructions by function, each without those of the functions it calls.
 #[derive(Debug, Default)]
-pub(super) struct Profile {
-    pub(super) total: f64,
+struct Profile {
+    total: f64,
     /// Highest cost first.
-    pub(super) functions: Vec<(String, f64)>,
+    functions: Vec<(String, f64)>,
 }
 
 impl Profile {
@@ -19,7 +55,7 @@ impl Profile {
     ///
     /// # Errors
     /// When there is none, or it has no costs.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).context("callgrind has written no file")?;
         let profile = Self::parse(&text);
         ensure!(profile.total > 0.0, "callgrind has counted nothing");
@@ -47,27 +83,14 @@ impl Profile {
                 is_call = false;
             }
         }
-        Self::from_costs(costs)
-    }
-
-    fn from_costs(costs: HashMap<String, f64>) -> Self {
         let total = costs.values().sum();
-        let mut functions: Vec<_> = costs.into_iter().filter(|(_, cost)| *cost != 0.0).collect();
+        let mut functions: Vec<_> = costs.into_iter().collect();
         functions.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         Self { total, functions }
     }
 
-    /// What is in this profile beyond `other`.
-    pub(super) fn minus(self, other: &Self) -> Self {
-        let mut costs: HashMap<_, _> = self.functions.into_iter().collect();
-        for (function, cost) in &other.functions {
-            *costs.entry(function.clone()).or_default() -= cost;
-        }
-        Self::from_costs(costs)
-    }
-
     /// The same for one of `units`.
-    pub(super) fn per(mut self, units: f64) -> Self {
+    fn per(mut self, units: f64) -> Self {
         self.total /= units;
         self.functions.iter_mut().for_each(|(_, cost)| *cost /= units);
         self
@@ -109,13 +132,8 @@ mod tests {
         let profile = Profile::parse(FILE);
         assert_eq!(costs(&profile), [("main", 507.0), ("write", 100.0)]);
         assert_eq!(profile.total, 607.0);
-    }
-
-    #[test]
-    fn what_stands_in_both_profiles_cancels() {
-        let more = FILE.replace("51 60", "51 360");
-        let difference = Profile::parse(&more).minus(&Profile::parse(FILE)).per(100.0);
-        assert_eq!(costs(&difference), [("write", 3.0)]);
-        assert_eq!(difference.total, 3.0);
+        let halves = Profile::parse(FILE).per(2.0);
+        assert_eq!(costs(&halves), [("main", 253.5), ("write", 50.0)]);
+        assert_eq!(profile.per(100.0).total, 6.07);
     }
 }
