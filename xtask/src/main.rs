@@ -7,7 +7,7 @@ mod test;
 mod tools;
 mod workspace;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -27,7 +27,7 @@ enum Task {
     Publish(publish::Publish),
     /// Check everything: format, lints, Rust tests, docs, and real clients against a real gateway.
     Test,
-    /// Measure; arguments go to the benches.
+    /// Measure and write benches/RESULTS.md; `--quick` takes two minutes.
     Bench {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -49,7 +49,10 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let status =
-        workspace::cargo(&["bench", "--package", "roomcast-benches", "--"]).args(arguments).status()?;
+    let packages = ["--package", "roomcast-gateway", "--package", "roomcast-benches"];
+    let built = workspace::cargo(&["build", "--release"]).args(packages).status()?;
+    anyhow::ensure!(built.success(), "the gateway or its load does not build");
+    let load = workspace::gateway("release").with_file_name("roomcast-load");
+    let status = Command::new(load).arg("run").args(arguments).current_dir(workspace::root()).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
