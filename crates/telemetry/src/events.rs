@@ -126,7 +126,7 @@ happenings! {
 
     /// A connection was turned away with 503.
     WARN ConnectionLimitReached = "connection_limit_reached", "a connection was refused; raise limits.connections or add gateways" {
-        /// The limit.
+        /// The part of the limit that one shard may hold.
         connections: u32,
     }
 
@@ -158,12 +158,6 @@ happenings! {
 
     /// The publish API has ended.
     ERROR PublishServerFailed = "publish_server_failed", "the publish API has ended" {
-        /// Why.
-        error: String,
-    }
-
-    /// The operations port has ended.
-    ERROR OpsServerFailed = "ops_server_failed", "the operations port has ended" {
         /// Why.
         error: String,
     }

@@ -14,7 +14,7 @@ mod shard;
 
 pub use events::{
     AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
-    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening, OpsServerFailed,
+    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening,
     PublishServerFailed, ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use telemetry::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -35,8 +35,7 @@ pub(crate) struct Readiness {
 }
 
 /// Why traffic should not come here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unready {
     /// Not every port is open yet.
     Starting,
@@ -44,6 +43,26 @@ pub(crate) enum Unready {
     Draining,
     /// A shard has ended.
     ShardFailed,
+    /// The publish API has ended.
+    PublishFailed,
+}
+
+impl Unready {
+    /// The reason as health and log lines have it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::ShardFailed => "shard_failed",
+            Self::PublishFailed => "publish_failed",
+        }
+    }
+}
+
+impl Serialize for Unready {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl Readiness {

@@ -199,7 +199,7 @@ async fn serve(
         telemetry::emit(&telemetry::Listening { port: "grpc", address: listener.local_addr()? });
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let limits = config.grpc.limits.clone();
-        tokio::spawn(serve_publish_api(listener, shards.clone(), limits, stopping));
+        tokio::spawn(serve_publish_api(listener, shards.clone(), limits, stopping, ready.clone()));
     }
     shutdown::set_ready(&ready, |readiness| readiness.clear(Unready::Starting));
     shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await
@@ -210,6 +210,7 @@ async fn serve_publish_api(
     shards: Shards,
     limits: publish::PublishConfig,
     mut stopping: watch::Receiver<bool>,
+    ready: watch::Sender<Readiness>,
 ) {
     let stopped = async move {
         // An error means that the process is past stopping.
@@ -217,6 +218,7 @@ async fn serve_publish_api(
     };
     if let Err(error) = publish::serve(listener, shards, limits, stopped).await {
         telemetry::emit(&telemetry::PublishServerFailed { error: error.to_string() });
+        shutdown::set_ready(&ready, |readiness| readiness.set(Unready::PublishFailed));
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker::{LinkId, Output, Publication, Shard};
+use broker::{LinkId, Opening, Output, Payload, Publication, Shard};
 use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
@@ -309,9 +309,7 @@ impl Driver {
             }
             Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
             Command::OpenPolling(opening, reply) => {
-                // A polling session outlives its connections: it counts by itself.
-                let full = self.context.is_full(self.shard.connection_count());
-                answer(Some(reply), (!full).then(|| self.shard.open_polling(opening, now)));
+                answer(Some(reply), self.open_polling(opening, now));
             }
             Command::Poll { sid, revision, reply } => {
                 let poll = self.polls.insert(reply);
@@ -333,6 +331,17 @@ impl Driver {
             }
             Command::Adopt(adoption) => self.adopt(*adoption, now),
             Command::Drain(until) => self.start_drain(until, now),
+        }
+    }
+
+    fn open_polling(&mut self, opening: Opening, now: Instant) -> Result<Payload, telemetry::Refusal> {
+        if self.drain.is_some() {
+            return Err(telemetry::Refusal::Draining);
+        }
+        // A polling session outlives its connections: it counts by itself.
+        match self.context.is_full(self.shard.connection_count()) {
+            true => Err(telemetry::Refusal::ConnectionLimit),
+            false => Ok(self.shard.open_polling(opening, now)),
         }
     }
 

@@ -25,8 +25,8 @@ pub(crate) enum Command {
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
     /// Do something with the sockets here, or tell about them.
     Operate(Arc<Operation>, oneshot::Sender<Outcome>),
-    /// Open a polling session, unless there are as many sessions as there may be.
-    OpenPolling(Opening, oneshot::Sender<Option<Payload>>),
+    /// Open a polling session, unless there is a cause against any new one.
+    OpenPolling(Opening, oneshot::Sender<Result<Payload, telemetry::Refusal>>),
     /// Hold a poll until there is something for it.
     Poll { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<Payload, Refusal>> },
     /// A poll that was held is gone.

@@ -50,7 +50,7 @@ impl Signals {
 pub(crate) fn set_ready(ready: &watch::Sender<Readiness>, change: impl FnOnce(&mut Readiness)) {
     ready.send_modify(change);
     let readiness = ready.borrow();
-    let reasons: Vec<String> = readiness.reasons().iter().map(|reason| format!("{reason:?}")).collect();
+    let reasons: Vec<&str> = readiness.reasons().iter().map(|reason| reason.as_str()).collect();
     telemetry::emit(&telemetry::ReadinessChanged { ready: readiness.is_ready(), reasons: reasons.join(",") });
 }
 

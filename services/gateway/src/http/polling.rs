@@ -26,9 +26,9 @@ impl Service {
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
         let opening = Opening { revision: query.revision, base64_only: query.base64 };
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
-            Some(Some(payload)) => self.payload(payload, query, request.headers()),
-            Some(None) => {
-                self.context.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
+            Some(Ok(payload)) => self.payload(payload, query, request.headers()),
+            Some(Err(cause)) => {
+                self.context.metrics.request_refused(cause);
                 answer::busy()
             }
             None => answer::busy(),
