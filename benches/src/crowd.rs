@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -16,9 +17,13 @@ use crate::{
     workload::Progress,
 };
 
-/// Connections per source address: a quarter of the usual range of local ports, so that those of a run before,
-/// which the system still holds, are not in the way.
+/// Connections per source address, of 28,000 local ports.
 const CONNECTIONS_PER_ADDRESS: u32 = 7_000;
+/// Source addresses: 127.0.0.2 and so on.
+const ADDRESSES: u32 = 250;
+/// Connections opened by all crowds: each takes the next addresses, because the system holds the ports of ended
+/// connections for a minute.
+static OPENED: AtomicU32 = AtomicU32::new(0);
 /// Connections on their way at once, below the usual backlog of a listener.
 const OPENING_MAX: usize = 256;
 const EVENTS_PER_TURN: usize = 1024;
@@ -31,7 +36,6 @@ pub(crate) struct Crowd {
     events: Events,
     clients: Slab<Client>,
     scratch: Vec<u8>,
-    opened: u32,
 }
 
 impl Crowd {
@@ -43,7 +47,6 @@ impl Crowd {
             events: Events::with_capacity(EVENTS_PER_TURN),
             clients: Slab::new(),
             scratch: vec![0; SCRATCH_BYTES],
-            opened: 0,
         })
     }
 
@@ -53,10 +56,12 @@ impl Crowd {
 
     /// Begins one connection.
     pub(crate) fn open(&mut self) -> anyhow::Result<usize> {
-        let address = u8::try_from(self.opened / CONNECTIONS_PER_ADDRESS % 250).unwrap_or_default();
+        let opened = OPENED.fetch_add(1, Ordering::Relaxed);
+        // The process before this one has left ports behind, too.
+        let place = opened / CONNECTIONS_PER_ADDRESS + std::process::id().wrapping_mul(7) % ADDRESSES;
+        let address = u8::try_from(place % ADDRESSES).unwrap_or_default();
         let client = Client::connect(Ipv4Addr::new(127, 0, 0, 2 + address), self.server)
-            .with_context(|| format!("cannot open connection {}", self.opened))?;
-        self.opened = self.opened.wrapping_add(1);
+            .with_context(|| format!("cannot open connection {opened}"))?;
         let index = self.clients.insert(client);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut self.clients[index].stream, Token(index), interest)?;

@@ -11,7 +11,7 @@ use engineio::{CloseReason, Revision, Session, Transport, open_packet};
 use smallvec::SmallVec;
 use socketio::Assembler;
 
-use super::Shard;
+use super::{Shard, polling::ProbeAnswer};
 use crate::{
     connection::Connection,
     encoded::{Dialect, Encoded},
@@ -108,7 +108,7 @@ impl Shard {
     /// A WebSocket is gone: end of stream, or broken if `reason` says so.
     pub fn handle_link_closed(&mut self, key: ConnectionKey, link: LinkId, reason: CloseReason) {
         // The owner may give the number to another link before this turn ends.
-        self.probe_answers.retain(|(answered, _)| *answered != link);
+        self.probe_answers.retain(|answer| answer.link != link);
         self.doomed.retain(|doomed| *doomed != link);
         let Some(index) = self.index_of(key) else { return };
         let connection = &mut self.connections[index as usize];
@@ -151,7 +151,9 @@ impl Shard {
         let frame = Arc::new(Encoded::raw(frame));
         match &self.connections[index as usize] {
             connection if connection.link == Some(link) => self.send(index, frame),
-            connection if connection.probe == Some(link) => self.probe_answers.push((link, frame)),
+            connection if connection.probe == Some(link) => {
+                self.probe_answers.push(ProbeAnswer { key, link, frame })
+            }
             _ => {}
         }
     }

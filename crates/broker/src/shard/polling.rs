@@ -208,7 +208,8 @@ impl Shard {
     pub(super) fn answer_probe(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
         if let Some(link) = connection.probe {
-            self.probe_answers.push((link, self.constants.probe_pong.clone()));
+            let key = ConnectionKey { index, generation: connection.generation };
+            self.probe_answers.push(ProbeAnswer { key, link, frame: self.constants.probe_pong.clone() });
         }
         self.release_poll(index);
     }
@@ -247,7 +248,8 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         connection.session.probe_closed();
         if let Some(link) = connection.probe.take() {
-            self.probe_answers.push((link, farewell));
+            let key = ConnectionKey { index, generation: connection.generation };
+            self.probe_answers.push(ProbeAnswer { key, link, frame: farewell });
             self.doomed.push(link);
         }
     }
@@ -272,4 +274,9 @@ impl Shard {
 }
 
 /// A packet for a WebSocket that is not its session's transport yet.
-pub(super) type ProbeAnswer = (LinkId, Arc<Encoded>);
+#[derive(Debug)]
+pub(super) struct ProbeAnswer {
+    pub(super) key: ConnectionKey,
+    pub(super) link: LinkId,
+    pub(super) frame: Arc<Encoded>,
+}

@@ -2,11 +2,12 @@
 
 use std::{io::IoSlice, time::Instant};
 
-use engineio::{CloseReason, Expired, Transport};
+use engineio::{CloseReason, Expired, Revision, Transport};
 
-use super::{LINK_KEY, Shard};
+use super::{LINK_KEY, Shard, polling::ProbeAnswer};
 use crate::{
-    io::{Happening, LinkId, Sink},
+    encoded::Dialect,
+    io::{ConnectionKey, Happening, LinkId, Sink},
     outbox::Flushed,
     wheel::Tick,
 };
@@ -76,7 +77,7 @@ impl Shard {
     }
 
     /// The link takes bytes again.
-    pub fn handle_writable(&mut self, key: crate::ConnectionKey, link: LinkId) {
+    pub fn handle_writable(&mut self, key: ConnectionKey, link: LinkId) {
         let Some(index) = self.index_of(key) else { return };
         let connection = &mut self.connections[index as usize];
         if connection.link == Some(link) && connection.blocked {
@@ -89,11 +90,7 @@ impl Shard {
     /// each turn, before draining [`Self::poll_output`].
     pub fn flush(&mut self, sink: &mut impl Sink) {
         self.close_overflowed();
-        for (link, answer) in std::mem::take(&mut self.probe_answers) {
-            // A fresh WebSocket takes seven bytes; if it is broken, reading will tell.
-            let dialect = crate::Dialect { revision: engineio::Revision::V4, base64_only: false };
-            sink.write(link, &[IoSlice::new(answer.frames(dialect))]).ok();
-        }
+        self.flush_probes(sink);
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             // Closed in this turn, and its place perhaps taken already by a connection with an entry of its
@@ -108,6 +105,35 @@ impl Shard {
         }
         for link in self.doomed.drain(..) {
             sink.close(link);
+        }
+    }
+
+    /// Answers probes, which have no outbox: a fresh WebSocket takes a few bytes, and one that does not is broken.
+    fn flush_probes(&mut self, sink: &mut impl Sink) {
+        let mut torn = Vec::new();
+        for ProbeAnswer { key, link, frame } in std::mem::take(&mut self.probe_answers) {
+            if torn.contains(&link) {
+                continue;
+            }
+            let dialect = Dialect { revision: Revision::V4, base64_only: false };
+            let bytes = frame.frames(dialect);
+            if sink.write(link, &[IoSlice::new(bytes)]).ok() != Some(bytes.len()) {
+                torn.push(link);
+                self.abandon_probe(key, link);
+            }
+        }
+    }
+
+    /// A WebSocket has torn in the middle of a frame: nothing may follow on it.
+    fn abandon_probe(&mut self, key: ConnectionKey, link: LinkId) {
+        let Some(index) = self.index_of(key) else { return };
+        let connection = &mut self.connections[index as usize];
+        if connection.probe == Some(link) {
+            connection.probe = None;
+            connection.session.probe_closed();
+            self.doomed.push(link);
+        } else if connection.link == Some(link) {
+            self.cut_off(index, CloseReason::TransportError);
         }
     }
 

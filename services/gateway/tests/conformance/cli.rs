@@ -148,7 +148,8 @@ fn a_port_in_use_is_told_with_its_key_and_ends_with_1() {
 #[test]
 fn two_gateways_do_not_share_a_port() {
     let first = Gateway::dev(&["client.shards=2"]);
-    let mut command = command(&["--dev", "--set", "grpc.listen=127.0.0.1:0", "--set", "ops.listen=127.0.0.1:0"]);
+    let mut command =
+        command(&["--dev", "--set", "grpc.listen=127.0.0.1:0", "--set", "ops.listen=127.0.0.1:0"]);
     command.args(["--set", &format!("client.listen={}", first.client), "--set", "client.shards=2"]);
     let ended = run(command);
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
@@ -193,7 +194,10 @@ fn dev_opens_every_namespace_and_the_demo_page_on_loopback() {
     let mut client = gateway.joined();
     client.join("/anything");
     let page = gateway.get("/");
-    assert_eq!((page.status, page.header("Content-Type").as_deref()), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (page.status, page.header("Content-Type").as_deref()),
+        (200, Some("text/html; charset=utf-8"))
+    );
     let printed = self::gateway(&["print-config", "--dev"]).stdout;
     assert!(printed.contains("listen = \"127.0.0.1:3000\""), "{printed}");
     assert!(!printed.contains("0.0.0.0"), "{printed}");

@@ -2,9 +2,13 @@
 
 mod cli;
 mod cors;
+mod eio3;
 mod errors_eio4;
 mod harness;
 mod rules;
 mod sessions;
 mod shards;
+mod shutdown;
+mod slow;
+mod tls;
 mod websocket_frames;

@@ -206,7 +206,10 @@ fn namespaces_admit_whom_their_auth_names() {
     let gateway = gateway();
     for (connect, expected) in [
         ("40/news,", r#"44/news,{"message":"Not authorized","data":{"why":"publishing only"}}"#),
-        (r#"40/news,{"token":"sesame"}"#, r#"44/news,{"message":"Not authorized","data":{"why":"publishing only"}}"#),
+        (
+            r#"40/news,{"token":"sesame"}"#,
+            r#"44/news,{"message":"Not authorized","data":{"why":"publishing only"}}"#,
+        ),
         ("40/vault,", r#"44/vault,{"message":"Not authorized"}"#),
         (r#"40/vault,{"token":"Sesame"}"#, r#"44/vault,{"message":"Not authorized"}"#),
         (r#"40/vault,{"token":["sesame"]}"#, r#"44/vault,{"message":"Not authorized"}"#),
@@ -265,7 +268,9 @@ fn rules_hold_over_polling_as_well() {
     let gateway = gateway();
     let mut bob = gateway.joined();
     let ada = Polling::joined(&gateway);
-    ada.push("421[\"join\",\"private\"]\u{1e}422[\"join\",\"hall\"]\u{1e}423[\"to-all\",\"x\"]\u{1e}40/news,");
+    ada.push(
+        "421[\"join\",\"private\"]\u{1e}422[\"join\",\"hall\"]\u{1e}423[\"to-all\",\"x\"]\u{1e}40/news,",
+    );
     let refused = error("room not allowed");
     let news = r#"44/news,{"message":"Not authorized","data":{"why":"publishing only"}}"#;
     assert_eq!(ada.poll(), format!("431{refused}\u{1e}432{OK}\u{1e}433{OK}\u{1e}{news}"));

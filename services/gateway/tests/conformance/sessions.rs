@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Frames, Gateway, Opcode, PATIENCE, Polling, Replay, Request, Vectors, WEBSOCKET, field, message, shape, unzipped,
+    Frames, Gateway, Opcode, PATIENCE, Polling, Replay, Request, Vectors, WEBSOCKET, field, message, shape,
+    unzipped,
 };
 
 const OPEN: &str = "0{\"sid\":\"<20 characters>\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";

@@ -9,7 +9,8 @@ const SHARDS: &str = "client.shards=4";
 
 /// The shards that hold connections now.
 fn busy_shards(gateway: &Gateway) -> HashSet<usize> {
-    let holds = |shard: &usize| gateway.metric("roomcast_connections", &[("shard", &shard.to_string())]) > 0.5;
+    let holds =
+        |shard: &usize| gateway.metric("roomcast_connections", &[("shard", &shard.to_string())]) > 0.5;
     (0..4).filter(holds).collect()
 }
 
@@ -152,7 +153,8 @@ fn a_sid_with_any_character_changed_is_unknown() {
     for sid in &forged {
         let answer = http.send(&Request::get(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}")));
         answer.assert_error(1, "Session ID unknown");
-        let answer = http.send(&Request::post(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), "41"));
+        let answer =
+            http.send(&Request::post(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), "41"));
         answer.assert_error(1, "Session ID unknown");
     }
     for sid in forged.iter().step_by(5) {

@@ -224,7 +224,11 @@ fn packets_that_are_none_close_with_an_empty_close_frame() {
     let cases = [
         ("packet", "parse error", &["", "x", "9"][..]),
         ("heartbeat", "transport error", &["2", "2probe"]),
-        ("socket_packet", "forced close", &["4", "49", "42[]", "42/x,[\"a\"]", "42[\"disconnect\"]", "40", "44{}"]),
+        (
+            "socket_packet",
+            "forced close",
+            &["4", "49", "42[]", "42/x,[\"a\"]", "42[\"disconnect\"]", "40", "44{}"],
+        ),
     ];
     for (cause, reason, packets) in cases {
         for (count, packet) in (1_u8..).zip(packets) {

@@ -79,6 +79,11 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// An answer of which only the body is of interest.
+    pub(crate) fn of_text(body: &str) -> Self {
+        Self { status: 200, reason: String::new(), headers: Vec::new(), body: body.into() }
+    }
+
     /// The value of a header; several of one name joined by a comma, as HTTP has them mean.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let fits = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));

@@ -307,7 +307,10 @@ impl Log {
                 return line;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !lines.ended, "no such line in the log:\n{}", lines.lines.join("\n"));
+            if left.is_zero() || lines.ended {
+                drop(lines);
+                panic!("no such line in the log");
+            }
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }
     }
