@@ -316,6 +316,8 @@ impl World {
                     self.along(Path::Subscriptions(node), 0..25 * MS, event);
                 }
                 Output::Resume(link) => self.resume(node, link),
+                // Bodies come whole here.
+                Output::CutPush(_) => {}
                 Output::Happening(happening) => self.note(format!("{happening:?}")),
             }
         }

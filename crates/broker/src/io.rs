@@ -62,6 +62,8 @@ pub enum Output {
     Subscribe(Subscription, Option<Ticket>),
     /// The last member here has left.
     Unsubscribe(Subscription),
+    /// The session has ended while the body of a push was still coming: cut the request off.
+    CutPush(ConnectionKey),
     /// Reading from this link may go on.
     Resume(LinkId),
     /// For metrics and logs.

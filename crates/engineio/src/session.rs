@@ -271,6 +271,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the body of a push is still coming.
+    pub fn push_running(&self) -> bool {
+        self.push_running
+    }
+
     /// The running push has ended, well or not.
     pub fn push_ended(&mut self) {
         self.push_running = false;

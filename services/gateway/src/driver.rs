@@ -11,14 +11,15 @@ mod readiness;
 mod report;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
     io,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use broker::{LinkId, Opening, Output, Payload, Publication, Shard};
+use broker::{ConnectionKey, LinkId, Opening, Output, Payload, Publication, Shard};
 use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
@@ -35,7 +36,7 @@ use self::{
 };
 use crate::{
     context::Context,
-    inbox::{Command, Shards},
+    inbox::{Command, PushPermit, Shards},
 };
 
 /// Readiness events taken in one turn.
@@ -72,6 +73,8 @@ pub(crate) struct Driver {
     events: Events,
     links: Slab<Link>,
     polls: Polls,
+    /// Pushes whose body is still coming; one that is dropped is cut off.
+    pushes: HashMap<ConnectionKey, oneshot::Sender<Infallible>>,
     scratch: Vec<u8>,
     /// Links with bytes left unread in the last turn, and whether the listener has connections left.
     unread: VecDeque<LinkId>,
@@ -130,6 +133,7 @@ impl Driver {
             events: Events::with_capacity(EVENTS_PER_TURN),
             links: Slab::new(),
             polls: Polls::default(),
+            pushes: HashMap::new(),
             scratch: vec![0; SCRATCH_BYTES],
             unread: VecDeque::new(),
             unaccepted: false,
@@ -284,6 +288,7 @@ impl Driver {
                 self.offer_backlog();
             }
             Output::Resume(link) => self.resume(link),
+            Output::CutPush(key) => drop(self.pushes.remove(&key)),
             // The memory adapter has nothing to subscribe to, and the shard knows.
             Output::Subscribe(..) | Output::Unsubscribe(_) => {}
             Output::Happening(happening) => self.context.record(&happening),
@@ -319,13 +324,18 @@ impl Driver {
             }
             Command::PollLost(sid) => self.handle_poll_lost(&sid, now),
             Command::PushStarted { sid, revision, reply } => {
-                answer(Some(reply), self.shard.push_started(&sid, revision, now));
+                let started = self.shard.push_started(&sid, revision, now);
+                answer(Some(reply), started.map(|key| self.permit_push(key)));
             }
             Command::Push { key, form, body, reply } => {
+                self.pushes.remove(&key);
                 self.received_bytes += body.len() as u64;
                 answer(Some(reply), self.shard.push(key, form, &body, now));
             }
-            Command::PushFailed { key, cut } => self.shard.push_failed(key, cut, now),
+            Command::PushFailed { key, cut } => {
+                self.pushes.remove(&key);
+                self.shard.push_failed(key, cut, now);
+            }
             Command::CheckUpgrade { sid, revision, reply } => {
                 answer(Some(reply), self.shard.check_upgrade(&sid, revision));
             }
@@ -343,6 +353,12 @@ impl Driver {
             true => Err(telemetry::Refusal::ConnectionLimit),
             false => Ok(self.shard.open_polling(opening, now)),
         }
+    }
+
+    fn permit_push(&mut self, key: ConnectionKey) -> PushPermit {
+        let (running, cut) = oneshot::channel();
+        self.pushes.insert(key, running);
+        PushPermit { key, cut }
     }
 
     fn handle_poll_lost(&mut self, sid: &SessionId, now: Instant) {

@@ -9,7 +9,7 @@ mod demo;
 mod polling;
 mod upgraded;
 
-use std::{cell::Cell, convert::Infallible, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use engineio::{EngineConfig, HttpFault, Query, Transport};
 use http::{Method, Request, header};
@@ -89,7 +89,7 @@ async fn serve(stream: ClientStream, service: Service) {
     let answer = service_fn(move |request| {
         let service = service.clone();
         has_answered.set(true);
-        async move { Ok::<_, Infallible>(service.answer(request).await) }
+        async move { service.answer(request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -123,42 +123,47 @@ pub(crate) fn asks_for_websocket(upgrade: Option<&[u8]>, connection: Option<&[u8
     has(upgrade, "websocket") && has(connection, "upgrade")
 }
 
+/// The connection is to be closed without an answer: its session ended by another request.
+#[derive(Debug, thiserror::Error)]
+#[error("the session of this request has ended")]
+struct Cut;
+
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Cut> {
         let header = |name| request.headers().get(name).map(http::HeaderValue::as_bytes);
         if asks_for_websocket(header(header::UPGRADE), header(header::CONNECTION)) {
-            return self.upgrade(request).await;
+            return Ok(self.upgrade(request).await);
         }
         let path = request.uri().path();
         if !self.context.client.serves(path) {
-            return match demo::find(path).filter(|_| self.context.client.demo_page) {
+            return Ok(match demo::find(path).filter(|_| self.context.client.demo_page) {
                 Some(file) => file.answer(request.method()),
                 None => answer::not_found(),
-            };
+            });
         }
         if let Some(file) = self.context.bundle.as_ref().and_then(|bundle| bundle.find(path)) {
-            return answer::bundle_file(file, request.method(), request.headers());
+            return Ok(answer::bundle_file(file, request.method(), request.headers()));
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
-        let mut answer = self.engine_request(request).await;
+        let mut answer = self.engine_request(request).await?;
         answer::add_headers(&mut answer, cors::headers(&self.context.client.cors, origin));
-        answer
+        Ok(answer)
     }
 
     /// Any request to the Engine.IO path but an upgrade.
-    async fn engine_request(&self, request: Request<Incoming>) -> Answer {
+    async fn engine_request(&self, request: Request<Incoming>) -> Result<Answer, Cut> {
         let cors = &self.context.client.cors;
         if request.method() == Method::OPTIONS && !cors.origins.is_empty() {
             let requested = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
             let requested = requested.and_then(|requested| requested.to_str().ok());
-            return answer::preflight(cors::preflight_headers(cors, requested));
+            return Ok(answer::preflight(cors::preflight_headers(cors, requested)));
         }
         let query = Query::parse(request.uri().query().unwrap_or_default());
         match self.check(&request, &query) {
-            Ok(None) => self.open(&request, &query).await,
+            Ok(None) => Ok(self.open(&request, &query).await),
             Ok(Some((sid, shard))) => self.session_request(request, &query, sid, shard).await,
-            Err(fault) => self.refuse(fault),
+            Err(fault) => Ok(self.refuse(fault)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a shard is asked by other threads and by its own HTTP tasks, and the way to ask it.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     /// A poll that was held is gone.
     PollLost(SessionId),
     /// A push begins.
-    PushStarted { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<ConnectionKey, Refusal>> },
+    PushStarted { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<PushPermit, Refusal>> },
     /// The body of a push has come.
     Push { key: ConnectionKey, form: BodyForm, body: Bytes, reply: oneshot::Sender<Result<(), Refusal>> },
     /// A push has ended without a body.
@@ -43,6 +44,13 @@ pub(crate) enum Command {
     Adopt(Box<Adoption>),
     /// Stop accepting, and close all clients by then.
     Drain(Instant),
+}
+
+/// Leave to read the body of a push.
+pub(crate) struct PushPermit {
+    pub(crate) key: ConnectionKey,
+    /// Fails when the session ends before the body has come: the request is then to be cut off.
+    pub(crate) cut: oneshot::Receiver<Infallible>,
 }
 
 /// A WebSocket on its way to the shard that will own it.

@@ -15,7 +15,7 @@ use super::{Shard, polling::ProbeAnswer};
 use crate::{
     connection::Connection,
     encoded::{Dialect, Encoded},
-    io::{ConnectionKey, Happening, LinkId, Payload},
+    io::{ConnectionKey, Happening, LinkId, Output, Payload},
     outbox::Outbox,
 };
 
@@ -177,7 +177,11 @@ impl Shard {
     /// The session is over for everyone but its transport.
     fn end_session(&mut self, index: u32, reason: CloseReason) {
         self.end_sockets(index);
-        let transport = self.connections[index as usize].session.transport();
+        let connection = &self.connections[index as usize];
+        let transport = connection.session.transport();
+        if connection.session.push_running() {
+            self.outputs.push_back(Output::CutPush(self.key(index)));
+        }
         self.happening(Happening::SessionClosed(transport, reason));
     }
 

@@ -9,10 +9,10 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use super::{
-    Service,
+    Cut, Service,
     answer::{self, Answer},
 };
-use crate::inbox::{Command, Shards};
+use crate::inbox::{Command, PushPermit, Shards};
 
 /// Why the body of a push could not be had.
 enum NoBody {
@@ -42,16 +42,16 @@ impl Service {
         query: &Query,
         sid: SessionId,
         shard: u8,
-    ) -> Answer {
-        match *request.method() {
+    ) -> Result<Answer, Cut> {
+        Ok(match *request.method() {
             Method::GET => self.poll(&request, query, sid, shard).await,
-            Method::POST => self.push(request, query, sid, shard).await,
+            Method::POST => return self.push(request, query, sid, shard).await,
             // The reference server has no better word for it.
             _ => match self.check_session(query, sid, shard).await {
                 Ok(()) => answer::empty(StatusCode::INTERNAL_SERVER_ERROR),
                 Err(refusal) => self.refused(refusal),
             },
-        }
+        })
     }
 
     async fn check_session(&self, query: &Query, sid: SessionId, shard: u8) -> Result<(), Refusal> {
@@ -73,31 +73,44 @@ impl Service {
         }
     }
 
-    async fn push(&self, request: Request<Incoming>, query: &Query, sid: SessionId, shard: u8) -> Answer {
+    async fn push(
+        &self,
+        request: Request<Incoming>,
+        query: &Query,
+        sid: SessionId,
+        shard: u8,
+    ) -> Result<Answer, Cut> {
         let revision = query.revision;
         let form = body_form(query, request.headers());
         let started = self.shards.ask(shard, |reply| Command::PushStarted { sid, revision, reply }).await;
-        let key = match started {
-            Some(Ok(key)) => key,
-            Some(Err(refusal)) => return self.refused(refusal),
-            None => return self.refuse(HttpFault::SessionUnknown),
+        let PushPermit { key, cut } = match started {
+            Some(Ok(permit)) => permit,
+            Some(Err(refusal)) => return Ok(self.refused(refusal)),
+            None => return Ok(self.refuse(HttpFault::SessionUnknown)),
         };
         let mut guard = PushGuard { shards: &self.shards, key: Some(key), shard };
-        let body = match self.body(request.into_body()).await {
+        let body = tokio::select! {
+            body = self.body(request.into_body()) => body,
+            _ = cut => {
+                guard.key = None;
+                return Err(Cut);
+            }
+        };
+        let body = match body {
             Ok(body) => body,
             Err(no_body) => {
                 guard.key = None;
                 let cut = !matches!(no_body, NoBody::TooLarge);
                 self.shards.inbox(shard).send(Command::PushFailed { key, cut }).await.ok();
-                return self.no_body(&no_body);
+                return Ok(self.no_body(&no_body));
             }
         };
         guard.key = None;
-        match self.shards.ask(shard, |reply| Command::Push { key, form, body, reply }).await {
+        Ok(match self.shards.ask(shard, |reply| Command::Push { key, form, body, reply }).await {
             Some(Ok(())) => answer::pushed(),
             Some(Err(refusal)) => self.refused(refusal),
             None => self.refuse(HttpFault::SessionUnknown),
-        }
+        })
     }
 
     async fn body(&self, body: Incoming) -> Result<Bytes, NoBody> {
