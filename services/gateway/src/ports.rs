@@ -37,10 +37,15 @@ pub(crate) fn open_shared(
     address: SocketAddr,
     count: u8,
 ) -> Result<Vec<TcpListener>, PortError> {
-    // The address that a port of 0 becomes is that of all listeners.
-    let address = open(key, address)?.local_addr().map_err(|source| PortError { key, address, source })?;
-    let listeners = (0..count).map(|_| listen(address, Sharing::Shared)).collect::<io::Result<_>>();
-    listeners.map_err(|source| PortError { key, address, source })
+    let listeners = || {
+        // Bound and not listened on: a client that comes now is refused, and not taken and dropped.
+        let reserved = bind(address, Sharing::Alone)?;
+        // The address that a port of 0 becomes is that of all listeners.
+        let address = reserved.local_addr()?.as_socket().unwrap_or(address);
+        drop(reserved);
+        (0..count).map(|_| listen(address, Sharing::Shared)).collect()
+    };
+    listeners().map_err(|source| PortError { key, address, source })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,12 @@ enum Sharing {
 }
 
 fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = bind(address, sharing)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
@@ -57,8 +68,7 @@ fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     // Accepted sockets inherit it: a message leaves with the write that holds it.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
