@@ -208,8 +208,11 @@ fn a_half_sent_frame_harms_nobody_and_ends_with_its_connection() {
     let count = halves.len();
     drop(halves);
     let closed = [("transport", "websocket"), ("reason", "transport close")];
-    #[expect(clippy::cast_precision_loss, reason = "a handful")]
-    gateway.expect_metric("roomcast_connections_closed_total", &closed, count as f64);
+    gateway.expect_metric(
+        "roomcast_connections_closed_total",
+        &closed,
+        f64::from(u32::try_from(count).unwrap()),
+    );
     for (index, mut frames) in rest.into_iter().enumerate() {
         frames.write(&whole[count + index + 1..]);
         assert_eq!(frames.text(), "430[{\"status\":\"ok\"}]");

@@ -84,11 +84,6 @@ impl<S: Read + Write> WebSocket<S> {
         }
     }
 
-    /// Begins the closing handshake.
-    pub(crate) fn close(&mut self) {
-        self.0.close(None).unwrap();
-    }
-
     /// Proves that the session lives: the server answers a WebSocket ping.
     pub(crate) fn assert_alive(&mut self) {
         self.0.send(Message::Ping("alive?".into())).unwrap();
