@@ -43,7 +43,7 @@ pub(crate) fn open_shared(
         // The address that a port of 0 becomes is that of all listeners.
         let address = reserved.local_addr()?.as_socket().unwrap_or(address);
         drop(reserved);
-        (0..count).map(|_| listen(address, Sharing::Shared)).collect()
+        (0..count).map(|_| listen(address, Sharing::Shared)).collect::<io::Result<_>>()
     };
     listeners().map_err(|source| PortError { key, address, source })
 }
