@@ -10,20 +10,31 @@ use crate::encoded::{Dialect, Encoded};
 
 /// How many messages one `writev` gathers.
 const SLICES_MAX: usize = 64;
+/// How many buffers a shard keeps for outboxes to come.
+const SPARES_MAX: usize = 1024;
+/// The largest buffer that is kept, in messages.
+const SPARE_ITEMS_MAX: usize = 64;
 
-/// The queue of one connection. Empty it owns no memory; one waiting message needs none either.
+/// The queue of one connection. Empty it owns no memory, and one waiting message needs none either.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     first: Option<Item>,
+    /// What waits behind `first`; without capacity while nothing does.
     rest: VecDeque<Item>,
     queued_bytes: u32,
     /// Bytes of `first` that have been written already.
     written: u32,
 }
 
+/// Buffers that outboxes of one shard have outgrown their first message with, and do not need any more.
+/// Messages that queue up for many clients at once then cost no allocation per client.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(Vec<VecDeque<Item>>);
+
 #[derive(Debug)]
-struct Item {
+pub(crate) struct Item {
     message: Arc<Encoded>,
+    size: u32,
     delivery: Delivery,
 }
 
@@ -42,36 +53,79 @@ pub(crate) enum Flushed {
     Blocked,
 }
 
+/// One gathered write.
+struct Gathered {
+    /// Whether it held the whole queue.
+    all: bool,
+    offered: usize,
+    taken: usize,
+}
+
+impl Item {
+    pub(crate) fn new(message: Arc<Encoded>, delivery: Delivery) -> Self {
+        let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
+        Self { message, size, delivery }
+    }
+}
+
+impl Clone for Item {
+    fn clone(&self) -> Self {
+        Self { message: Arc::clone(&self.message), size: self.size, delivery: self.delivery }
+    }
+}
+
+impl Spares {
+    fn take(&mut self) -> VecDeque<Item> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, buffer: VecDeque<Item>) {
+        let worth_keeping = (1..=SPARE_ITEMS_MAX).contains(&buffer.capacity());
+        if worth_keeping && self.0.len() < SPARES_MAX {
+            self.0.push(buffer);
+        }
+    }
+}
+
 impl Outbox {
     /// Queues a message; returns how many volatile ones were dropped, which may include this one.
     ///
     /// # Errors
     /// [`Overflow`] if there are more than `bytes_max` waiting even then; the message is not queued.
-    pub(crate) fn push(
-        &mut self,
-        message: Arc<Encoded>,
-        delivery: Delivery,
-        bytes_max: u32,
-    ) -> Result<u32, Overflow> {
-        let size = size_of(&message);
-        let mut dropped = 0;
-        if self.queued_bytes.saturating_add(size) > bytes_max {
-            dropped = self.drop_volatile();
-            // A single message above the limit is the publisher's affair and goes through an empty queue.
-            if self.queued_bytes.saturating_add(size) > bytes_max && !self.is_empty() {
-                return match delivery {
-                    Delivery::Volatile => Ok(dropped + 1),
-                    Delivery::Reliable => Err(Overflow { queued_bytes: self.queued_bytes }),
-                };
-            }
+    pub(crate) fn push(&mut self, item: Item, bytes_max: u32, spares: &mut Spares) -> Result<u32, Overflow> {
+        let queued_bytes = self.queued_bytes.saturating_add(item.size);
+        if queued_bytes > bytes_max {
+            return self.push_over_limit(item, bytes_max, spares);
         }
-        self.queued_bytes += size;
-        let item = Item { message, delivery };
-        match self.first {
-            None => self.first = Some(item),
-            Some(_) => self.rest.push_back(item),
+        self.queued_bytes = queued_bytes;
+        self.append(item, spares);
+        Ok(0)
+    }
+
+    #[cold]
+    fn push_over_limit(&mut self, item: Item, bytes_max: u32, spares: &mut Spares) -> Result<u32, Overflow> {
+        let dropped = self.drop_volatile();
+        // A single message above the limit is the publisher's affair and goes through an empty queue.
+        if self.queued_bytes.saturating_add(item.size) > bytes_max && !self.is_empty() {
+            return match item.delivery {
+                Delivery::Volatile => Ok(dropped + 1),
+                Delivery::Reliable => Err(Overflow { queued_bytes: self.queued_bytes }),
+            };
         }
+        self.queued_bytes = self.queued_bytes.saturating_add(item.size);
+        self.append(item, spares);
         Ok(dropped)
+    }
+
+    fn append(&mut self, item: Item, spares: &mut Spares) {
+        if self.first.is_none() {
+            self.first = Some(item);
+            return;
+        }
+        if self.rest.capacity() == 0 {
+            self.rest = spares.take();
+        }
+        self.rest.push_back(item);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -89,67 +143,98 @@ impl Outbox {
     pub(crate) fn flush<E>(
         &mut self,
         dialect: Dialect,
+        spares: &mut Spares,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Flushed, E> {
         while let Some(first) = &self.first {
             let head = &first.message.frames(dialect)[self.written as usize..];
-            let (offered, taken) = if self.rest.is_empty() {
-                (head.len(), write(&[IoSlice::new(head)])?)
-            } else {
-                let rest = self.rest.iter().map(|item| &item.message.frames(dialect)[..]);
-                let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
-                    std::iter::once(head).chain(rest).take(SLICES_MAX).map(IoSlice::new).collect();
-                (slices.iter().map(|slice| slice.len()).sum(), write(&slices)?)
-            };
-            self.advance(dialect, taken);
+            if self.rest.is_empty() {
+                let taken = write(&[IoSlice::new(head)])?;
+                if taken < head.len() {
+                    self.written += u32::try_from(taken).unwrap_or(u32::MAX);
+                    return Ok(Flushed::Blocked);
+                }
+                self.clear();
+                return Ok(Flushed::All);
+            }
+            let Gathered { all: gathered_all, offered, taken } =
+                self.write_gathered(head, dialect, &mut write)?;
             if taken < offered {
+                self.advance(dialect, taken, spares);
                 return Ok(Flushed::Blocked);
             }
+            if gathered_all {
+                self.clear();
+                self.give_back(spares);
+                return Ok(Flushed::All);
+            }
+            self.advance(dialect, taken, spares);
         }
         Ok(Flushed::All)
     }
 
+    /// Offers `head` and what waits behind it in one piece.
+    fn write_gathered<E>(
+        &self,
+        head: &[u8],
+        dialect: Dialect,
+        write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<Gathered, E> {
+        let rest = self.rest.iter().map(|item| &item.message.frames(dialect)[..]);
+        let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
+            std::iter::once(head).chain(rest).take(SLICES_MAX).map(IoSlice::new).collect();
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        Ok(Gathered { all: slices.len() > self.rest.len(), offered, taken: write(&slices)? })
+    }
+
     /// Moves the whole queue into a polling payload.
-    pub(crate) fn drain_into(&mut self, payload: &mut PayloadEncoder) {
-        while let Some(item) = self.pop() {
+    pub(crate) fn drain_into(&mut self, payload: &mut PayloadEncoder, spares: &mut Spares) {
+        for item in self.first.iter().chain(&self.rest) {
             item.message.add_to_payload(payload);
+        }
+        self.clear();
+        self.give_back(spares);
+    }
+
+    /// Forgets what waits; a buffer stays until [`Self::give_back`].
+    fn clear(&mut self) {
+        self.first = None;
+        self.rest.clear();
+        self.queued_bytes = 0;
+        self.written = 0;
+    }
+
+    /// An idle connection keeps no memory for messages.
+    fn give_back(&mut self, spares: &mut Spares) {
+        if self.rest.capacity() > 0 {
+            spares.give(std::mem::take(&mut self.rest));
         }
     }
 
-    fn advance(&mut self, dialect: Dialect, mut taken: usize) {
+    fn advance(&mut self, dialect: Dialect, mut taken: usize, spares: &mut Spares) {
         while let Some(first) = &self.first {
             let left = first.message.frames(dialect).len() - self.written as usize;
             if taken < left {
                 self.written += u32::try_from(taken).unwrap_or(u32::MAX);
-                return;
+                break;
             }
             taken -= left;
             self.written = 0;
-            self.pop();
+            self.queued_bytes -= first.size;
+            self.first = self.rest.pop_front();
         }
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let item = std::mem::replace(&mut self.first, self.rest.pop_front())?;
-        self.queued_bytes -= size_of(&item.message);
         if self.rest.is_empty() {
-            // An idle connection keeps no memory for messages.
-            self.rest = VecDeque::new();
+            self.give_back(spares);
         }
-        Some(item)
     }
 
     fn drop_volatile(&mut self) -> u32 {
         let before = self.rest.len();
         self.rest.retain(|item| item.delivery == Delivery::Reliable);
-        let head = self.first.as_ref().map_or(0, |item| size_of(&item.message));
-        self.queued_bytes = head + self.rest.iter().map(|item| size_of(&item.message)).sum::<u32>();
+        let head = self.first.as_ref().map_or(0, |item| item.size);
+        self.queued_bytes = head + self.rest.iter().map(|item| item.size).sum::<u32>();
         u32::try_from(before - self.rest.len()).unwrap_or(u32::MAX)
     }
-}
-
-fn size_of(message: &Encoded) -> u32 {
-    u32::try_from(message.size()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -167,10 +252,14 @@ mod tests {
         Arc::new(Encoded::packet(|out| out.extend_from_slice(text.as_bytes())))
     }
 
+    fn push(outbox: &mut Outbox, text: &str, delivery: Delivery, bytes_max: u32) -> Result<u32, Overflow> {
+        outbox.push(Item::new(packet(text), delivery), bytes_max, &mut Spares::default())
+    }
+
     fn outbox(texts: &[&str]) -> Outbox {
         let mut outbox = Outbox::default();
         for text in texts {
-            outbox.push(packet(text), Delivery::Reliable, NO_LIMIT).unwrap();
+            push(&mut outbox, text, Delivery::Reliable, NO_LIMIT).unwrap();
         }
         outbox
     }
@@ -178,7 +267,7 @@ mod tests {
     /// Flushes with a transport that takes `portion` bytes and then blocks.
     fn flush(outbox: &mut Outbox, portion: usize) -> (Vec<u8>, Flushed) {
         let (mut out, mut room) = (Vec::new(), portion);
-        let flushed = outbox.flush(DIALECT, |slices| {
+        let flushed = outbox.flush(DIALECT, &mut Spares::default(), |slices| {
             let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
             let taken = offered.len().min(room);
             room -= taken;
@@ -206,7 +295,7 @@ mod tests {
     fn a_write_gathers_what_waits() {
         let mut calls = 0;
         let mut outbox = outbox(&["4"; 10]);
-        let flushed = outbox.flush(DIALECT, |slices| {
+        let flushed = outbox.flush(DIALECT, &mut Spares::default(), |slices| {
             calls += 1;
             Ok::<_, Infallible>(slices.iter().map(|slice| slice.len()).sum())
         });
@@ -217,19 +306,19 @@ mod tests {
     fn the_limit_is_exact_and_one_byte_more_overflows() {
         let mut outbox = outbox(&["4abc"]);
         let size = outbox.queued_bytes();
-        assert_eq!(outbox.push(packet("4abc"), Delivery::Reliable, 2 * size), Ok(0));
+        assert_eq!(push(&mut outbox, "4abc", Delivery::Reliable, 2 * size), Ok(0));
         let overflow = Overflow { queued_bytes: 2 * size };
-        assert_eq!(outbox.push(packet("4"), Delivery::Reliable, 2 * size + 2), Err(overflow));
-        assert_eq!(outbox.push(packet("4"), Delivery::Reliable, 2 * size + 3), Ok(0));
+        assert_eq!(push(&mut outbox, "4", Delivery::Reliable, 2 * size + 2), Err(overflow));
+        assert_eq!(push(&mut outbox, "4", Delivery::Reliable, 2 * size + 3), Ok(0));
     }
 
     #[test]
     fn volatile_messages_go_first_when_room_is_needed() {
         let mut outbox = outbox(&["4head"]);
-        outbox.push(packet("4volatile"), Delivery::Volatile, NO_LIMIT).unwrap();
-        outbox.push(packet("4keep"), Delivery::Reliable, NO_LIMIT).unwrap();
+        push(&mut outbox, "4volatile", Delivery::Volatile, NO_LIMIT).unwrap();
+        push(&mut outbox, "4keep", Delivery::Reliable, NO_LIMIT).unwrap();
         let limit = outbox.queued_bytes();
-        assert_eq!(outbox.push(packet("4new"), Delivery::Reliable, limit), Ok(1));
+        assert_eq!(push(&mut outbox, "4new", Delivery::Reliable, limit), Ok(1));
         let text = String::from_utf8_lossy(&flush(&mut outbox, usize::MAX).0).into_owned();
         assert!(text.contains("4keep") && text.contains("4new") && !text.contains("4volatile"));
     }
@@ -237,7 +326,7 @@ mod tests {
     #[test]
     fn one_message_above_the_limit_passes_through_an_empty_queue() {
         let mut outbox = Outbox::default();
-        assert_eq!(outbox.push(packet("4long long"), Delivery::Reliable, 4), Ok(0));
-        assert!(outbox.push(packet("4"), Delivery::Reliable, 4).is_err());
+        assert_eq!(push(&mut outbox, "4long long", Delivery::Reliable, 4), Ok(0));
+        assert!(push(&mut outbox, "4", Delivery::Reliable, 4).is_err());
     }
 }

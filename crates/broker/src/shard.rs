@@ -36,6 +36,7 @@ use crate::{
     connection::Connection,
     encoded::Encoded,
     io::{ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId},
+    outbox::{Item, Spares},
     policy::{Policies, Policy},
     wheel::{Tick, Wheel},
 };
@@ -96,6 +97,7 @@ pub struct Shard {
     namespace_names: HashMap<NamespaceName, u32>,
     wheel: Wheel,
     due: Vec<(u32, Tick)>,
+    spares: Spares,
     /// Connections with something to write, each once.
     dirty: Vec<u32>,
     /// Connections whose outbox overflowed in this turn.
@@ -136,6 +138,7 @@ impl Shard {
             namespace_names: HashMap::new(),
             wheel: Wheel::new(now),
             due: Vec::new(),
+            spares: Spares::default(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
             doomed: Vec::new(),
@@ -211,7 +214,8 @@ impl Shard {
     fn send(&mut self, index: u32, message: Arc<Encoded>) {
         let connection = &mut self.connections[index as usize];
         self.counters.packets_out += 1;
-        match connection.outbox.push(message, Delivery::Reliable, self.limits.outbox_bytes) {
+        let item = Item::new(message, Delivery::Reliable);
+        match connection.outbox.push(item, self.limits.outbox_bytes, &mut self.spares) {
             Ok(dropped) => self.counters.volatile_dropped += u64::from(dropped),
             Err(_) => self.overflowed.push(ConnectionKey { index, generation: connection.generation }),
         }

@@ -39,7 +39,14 @@ struct Seat {
 #[derive(Debug)]
 pub(crate) struct Room {
     name: RoomName,
-    pub(crate) members: Vec<SocketKey>,
+    pub(crate) members: Vec<Occupant>,
+}
+
+/// A member of a room, with what a broadcast needs of it: walking a room then touches nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occupant {
+    pub(crate) socket: SocketKey,
+    pub(crate) connection: u32,
 }
 
 /// What a join did.
@@ -126,18 +133,19 @@ impl Registry {
     pub fn join(&mut self, socket: SocketKey, name: &RoomName) -> Joined {
         let known = self.room(name.as_str());
         let Some(member) = self.sockets.get_mut(socket.0 as usize) else { return Joined::Already };
+        let connection = member.connection;
         if member.id.as_str() == name.as_str() {
             let joined = if member.in_own_room { Joined::Already } else { Joined::First };
             member.in_own_room = true;
             return joined;
         }
-        if known.is_some_and(|room| member.joined.iter().any(|seat| seat.room == room)) {
+        if known.is_some_and(|room| self.sits_in(socket, room)) {
             return Joined::Already;
         }
         let room = known.unwrap_or_else(|| self.create(name));
         let members = &mut self.rooms[room as usize].members;
         self.sockets[socket.0 as usize].joined.push(Seat { room, position: narrow(members.len()) });
-        members.push(socket);
+        members.push(Occupant { socket, connection });
         if known.is_some() { Joined::Further } else { Joined::First }
     }
 
@@ -162,7 +170,7 @@ impl Registry {
         if member.id.as_str() == name {
             return member.in_own_room;
         }
-        self.room(name).is_some_and(|room| member.joined.iter().any(|seat| seat.room == room))
+        self.room(name).is_some_and(|room| self.sits_in(socket, room))
     }
 
     /// The rooms a socket has joined, its own not among them, in the order of no promise.
@@ -185,6 +193,17 @@ impl Registry {
         self.names.find(name, |key| self.rooms[key as usize].name.as_str())
     }
 
+    /// Whether a socket is a member of a room. Looks through the shorter of its rooms and the room's members.
+    fn sits_in(&self, socket: SocketKey, room: u32) -> bool {
+        let seats = &self.sockets[socket.0 as usize].joined;
+        let members = &self.rooms[room as usize].members;
+        if members.len() < seats.len() {
+            members.iter().any(|occupant| occupant.socket == socket)
+        } else {
+            seats.iter().any(|seat| seat.room == room)
+        }
+    }
+
     fn create(&mut self, name: &RoomName) -> u32 {
         let key = narrow(self.rooms.insert(Room { name: name.clone(), members: Vec::new() }));
         let rooms = &self.rooms;
@@ -202,7 +221,7 @@ impl Registry {
         }
         // The last member took the free place: its seat has to follow.
         if let Some(moved) = members.get(seat.position as usize).copied() {
-            let seats = &mut self.sockets[moved.0 as usize].joined;
+            let seats = &mut self.sockets[moved.socket.0 as usize].joined;
             if let Some(moved) = seats.iter_mut().find(|other| other.room == seat.room) {
                 moved.position = seat.position;
             }

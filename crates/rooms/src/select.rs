@@ -12,7 +12,7 @@ pub struct Selection {
 }
 
 impl Registry {
-    /// Visits each socket that is in one of `rooms` (or in the namespace, if `rooms` is empty) and in none
+    /// Visits each socket, with its connection, that is in one of `rooms` (or in the namespace, if `rooms` is empty) and in none
     /// of `except`, once.
     ///
     /// Sockets seen are marked with the number of the selection, so nothing is allocated, and a broadcast
@@ -21,29 +21,31 @@ impl Registry {
         &mut self,
         rooms: &[RoomName],
         except: &[RoomName],
-        mut visit: impl FnMut(SocketKey, &Member),
+        mut visit: impl FnMut(SocketKey, u32),
     ) -> Selection {
         let mut matched = 0;
-        let mut visit = |key, member: &Member| {
+        let mut visit = |key, connection| {
             matched += 1;
-            visit(key, member);
+            visit(key, connection);
         };
         match (rooms, except) {
-            ([], []) => self.sockets.iter().for_each(|(key, member)| visit(key_of(key), member)),
+            ([], []) => {
+                self.sockets.iter().for_each(|(key, member)| visit(key_of(key), member.connection));
+            }
             ([room], []) => self.visit_room(room.as_str(), visit),
             _ => self.visit_union(rooms, except, visit),
         }
         Selection { matched }
     }
 
-    fn visit_room(&self, name: &str, mut visit: impl FnMut(SocketKey, &Member)) {
+    fn visit_room(&self, name: &str, mut visit: impl FnMut(SocketKey, u32)) {
         if let Some(room) = self.room(name) {
-            for key in &self.rooms[room as usize].members {
-                visit(*key, &self.sockets[key.0 as usize]);
+            for occupant in &self.rooms[room as usize].members {
+                visit(occupant.socket, occupant.connection);
             }
         }
         if let Some((key, member)) = self.own_room(name) {
-            visit(key, member);
+            visit(key, member.connection);
         }
     }
 
@@ -51,7 +53,7 @@ impl Registry {
         &mut self,
         rooms: &[RoomName],
         except: &[RoomName],
-        mut visit: impl FnMut(SocketKey, &Member),
+        mut visit: impl FnMut(SocketKey, u32),
     ) {
         let epoch = self.next_epoch();
         for name in except {
@@ -59,7 +61,7 @@ impl Registry {
         }
         if rooms.is_empty() {
             let unmarked = self.sockets.iter().filter(|(_, member)| member.mark != epoch);
-            unmarked.for_each(|(key, member)| visit(key_of(key), member));
+            unmarked.for_each(|(key, member)| visit(key_of(key), member.connection));
         }
         for name in rooms {
             self.mark_room(name.as_str(), epoch, &mut visit);
@@ -67,15 +69,15 @@ impl Registry {
     }
 
     /// Marks the members of a room with `epoch`, and visits those that had another mark.
-    fn mark_room(&mut self, name: &str, epoch: u32, mut visit: impl FnMut(SocketKey, &Member)) {
+    fn mark_room(&mut self, name: &str, epoch: u32, mut visit: impl FnMut(SocketKey, u32)) {
         let own = self.own_room(name).map(|(key, _)| key);
         let room = self.room(name);
         let members = room.map(|room| self.rooms[room as usize].members.as_slice()).unwrap_or_default();
-        for key in members.iter().copied().chain(own) {
+        for key in members.iter().map(|occupant| occupant.socket).chain(own) {
             let member = &mut self.sockets[key.0 as usize];
             if member.mark != epoch {
                 member.mark = epoch;
-                visit(key, member);
+                visit(key, member.connection);
             }
         }
     }
@@ -111,10 +113,11 @@ mod tests {
 
     fn reached(registry: &mut Registry, rooms: &[&str], except: &[&str]) -> Vec<String> {
         let names = |names: &[&str]| names.iter().map(RoomName::new).collect::<Vec<_>>();
-        let mut ids = Vec::new();
-        let selection =
-            registry.select(&names(rooms), &names(except), |_, member| ids.push(member.id.to_string()));
-        assert_eq!(selection.matched as usize, ids.len());
+        let mut keys = Vec::new();
+        let selection = registry.select(&names(rooms), &names(except), |key, _| keys.push(key));
+        assert_eq!(selection.matched as usize, keys.len());
+        let mut ids: Vec<String> =
+            keys.into_iter().map(|key| registry.socket(key).unwrap().id.to_string()).collect();
         ids.sort();
         ids
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Namespace, Shard};
-use crate::{encoded::Publication, io::ConnectionKey};
+use crate::{encoded::Publication, io::ConnectionKey, outbox::Item};
 
 /// How far a broadcast got on one shard, in sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,16 @@ impl Shard {
         let Some(namespace) = self.namespace_names.get(broadcast.namespace.as_str()) else { return reach };
         let Namespace { rooms, .. } = &mut self.namespaces[*namespace as usize];
         let bytes_max = self.limits.outbox_bytes;
+        let item = Item::new(Arc::clone(&publication.encoded), broadcast.delivery);
         let mut volatile_dropped = 0;
-        let selection = rooms.select(&broadcast.targets.rooms, &broadcast.targets.except, |_, member| {
-            let index = member.connection;
+        let targets = &broadcast.targets;
+        let selection = rooms.select(&targets.rooms, &targets.except, |_, index| {
             let connection = &mut self.connections[index as usize];
             if !connection.takes(broadcast.delivery) {
                 reach.dropped_volatile += 1;
                 return;
             }
-            match connection.outbox.push(Arc::clone(&publication.encoded), broadcast.delivery, bytes_max) {
+            match connection.outbox.push(item.clone(), bytes_max, &mut self.spares) {
                 Ok(dropped) => {
                     volatile_dropped += dropped;
                     reach.written += 1;

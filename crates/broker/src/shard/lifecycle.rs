@@ -58,7 +58,7 @@ impl Shard {
         open.add_to_payload(&mut payload);
         // A client of revision 3 may find the answer of its main namespace in the same payload.
         self.connect_main_namespace(index, now);
-        self.connections[index as usize].outbox.drain_into(&mut payload);
+        self.connections[index as usize].outbox.drain_into(&mut payload, &mut self.spares);
         self.payload(payload)
     }
 

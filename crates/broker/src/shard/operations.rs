@@ -51,8 +51,8 @@ impl Shard {
     fn targets(&mut self, namespace: u32, operation: &Operation) -> Vec<Target> {
         let mut targets = Vec::new();
         let rooms = &mut self.namespaces[namespace as usize].rooms;
-        rooms.select(&operation.targets.rooms, &operation.targets.except, |socket: SocketKey, member| {
-            targets.push(Target { connection: member.connection, socket: SocketRef { namespace, socket } });
+        rooms.select(&operation.targets.rooms, &operation.targets.except, |socket: SocketKey, connection| {
+            targets.push(Target { connection, socket: SocketRef { namespace, socket } });
         });
         targets
     }

@@ -164,7 +164,7 @@ impl Shard {
             return;
         }
         let bytes_out = &mut self.counters.bytes_out;
-        let flushed = connection.outbox.flush(connection.dialect, |slices| {
+        let flushed = connection.outbox.flush(connection.dialect, &mut self.spares, |slices| {
             let taken = sink.write(link, slices)?;
             *bytes_out += taken as u64;
             Ok::<_, std::io::Error>(taken)
@@ -187,7 +187,7 @@ impl Shard {
         }
         let Some(poll) = connection.poll.take() else { return };
         connection.session.poll_answered();
-        connection.outbox.drain_into(&mut payload);
+        connection.outbox.drain_into(&mut payload, &mut self.spares);
         let closing = connection.closing_by.is_some();
         let payload = self.payload(payload);
         sink.answer(poll, payload);
