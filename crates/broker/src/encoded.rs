@@ -14,6 +14,9 @@ use websocket::{Opcode, frame_header};
 /// Room kept in front of a message for its WebSocket header, which is known only when the message is.
 const HEADER_BYTES_MAX: usize = 10;
 
+/// What most packets of the protocols themselves need.
+const PACKET_BYTES_USUAL: usize = 128;
+
 /// One Engine.IO packet, or one Socket.IO message with its attachments, ready to be written to any client.
 ///
 /// The WebSocket frames of revision 4 are made at once; they hold the text that polling payloads need too,
@@ -21,12 +24,20 @@ const HEADER_BYTES_MAX: usize = 10;
 /// for, and then shared as well.
 #[derive(Debug)]
 pub struct Encoded {
-    frames: Bytes,
-    /// Where in `frames` the text of the packet stands, type digit first; empty for raw bytes.
+    buffer: Vec<u8>,
+    /// Where in `buffer` the frames begin, behind room that their first header did not need.
+    start: usize,
+    /// Where in `buffer` the text of the packet stands, type digit first; empty for raw bytes.
     text: Range<usize>,
     attachments: Vec<Bytes>,
-    frames_v3: OnceLock<Bytes>,
-    frames_base64: [OnceLock<Bytes>; 2],
+    rare: OnceLock<Box<RareForms>>,
+}
+
+/// Forms that only some clients need, and only of messages with attachments.
+#[derive(Debug, Default)]
+struct RareForms {
+    v3: OnceLock<Vec<u8>>,
+    base64: [OnceLock<Vec<u8>>; 2],
 }
 
 /// How one client is to be written to over WebSocket.
@@ -46,18 +57,18 @@ impl Encoded {
 
     /// Encodes a message with its binary parts; `write` appends the text, type digit first.
     pub fn with_attachments(attachments: Vec<Bytes>, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut buffer = Vec::with_capacity(256);
+        let mut buffer = Vec::with_capacity(PACKET_BYTES_USUAL);
         buffer.resize(HEADER_BYTES_MAX, 0);
         write(&mut buffer);
         let header = frame_header(Opcode::Text, buffer.len() - HEADER_BYTES_MAX);
         let header = header.as_bytes();
         let start = HEADER_BYTES_MAX - header.len();
         buffer[start..HEADER_BYTES_MAX].copy_from_slice(header);
-        let text = header.len()..buffer.len() - start;
+        let text = HEADER_BYTES_MAX..buffer.len();
         for attachment in &attachments {
             put_frame(&mut buffer, Opcode::Binary, &[attachment]);
         }
-        Self::new(Bytes::from(buffer).slice(start..), text, attachments)
+        Self { buffer, start, text, attachments, rare: OnceLock::new() }
     }
 
     /// Encodes the event of a broadcast for the clients of its namespace.
@@ -72,28 +83,26 @@ impl Encoded {
     }
 
     /// Bytes that go to a WebSocket as they are: an HTTP answer, a control frame.
-    pub fn raw(bytes: impl Into<Bytes>) -> Self {
-        Self::new(bytes.into(), 0..0, Vec::new())
-    }
-
-    fn new(frames: Bytes, text: Range<usize>, attachments: Vec<Bytes>) -> Self {
-        Self { frames, text, attachments, frames_v3: OnceLock::new(), frames_base64: Default::default() }
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        let buffer = bytes.into();
+        Self { buffer, start: 0, text: 0..0, attachments: Vec::new(), rare: OnceLock::new() }
     }
 
     /// The bytes for a WebSocket.
-    pub fn frames(&self, dialect: Dialect) -> &Bytes {
+    pub fn frames(&self, dialect: Dialect) -> &[u8] {
         if self.attachments.is_empty() {
-            return &self.frames;
+            return &self.buffer[self.start..];
         }
+        let rare = || self.rare.get_or_init(Box::default);
         match dialect {
-            Dialect { revision: Revision::V4, base64_only: false } => &self.frames,
-            Dialect { revision: Revision::V3, base64_only: false } => self.frames_v3.get_or_init(|| {
+            Dialect { revision: Revision::V4, base64_only: false } => &self.buffer[self.start..],
+            Dialect { revision: Revision::V3, base64_only: false } => rare().v3.get_or_init(|| {
                 self.frames_with(|out, part| put_frame(out, Opcode::Binary, &[b"\x04", part]))
             }),
             Dialect { revision, base64_only: true } => {
                 let (form, prefix) = match revision {
-                    Revision::V4 => (&self.frames_base64[0], "b"),
-                    Revision::V3 => (&self.frames_base64[1], "b4"),
+                    Revision::V4 => (&rare().base64[0], "b"),
+                    Revision::V3 => (&rare().base64[1], "b4"),
                 };
                 form.get_or_init(|| {
                     self.frames_with(|out, part| {
@@ -118,18 +127,18 @@ impl Encoded {
 
     /// The text of the packet, type digit first.
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.frames[self.text.clone()]).unwrap_or_default()
+        std::str::from_utf8(&self.buffer[self.text.clone()]).unwrap_or_default()
     }
 
     /// What the message counts against an outbox, in bytes.
     pub fn size(&self) -> usize {
-        self.frames.len()
+        self.buffer.len() - self.start
     }
 
-    fn frames_with(&self, put: impl Fn(&mut Vec<u8>, &Bytes)) -> Bytes {
-        let mut out = self.frames[..self.text.end].to_vec();
+    fn frames_with(&self, put: impl Fn(&mut Vec<u8>, &Bytes)) -> Vec<u8> {
+        let mut out = self.buffer[self.start..self.text.end].to_vec();
         self.attachments.iter().for_each(|attachment| put(&mut out, attachment));
-        out.into()
+        out
     }
 }
 

@@ -180,7 +180,7 @@ impl Outbox {
         dialect: Dialect,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Gathered, E> {
-        let rest = self.rest.iter().map(|item| &item.message.frames(dialect)[..]);
+        let rest = self.rest.iter().map(|item| item.message.frames(dialect));
         let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
             std::iter::once(head).chain(rest).take(SLICES_MAX).map(IoSlice::new).collect();
         let offered = slices.iter().map(|slice| slice.len()).sum();

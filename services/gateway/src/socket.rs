@@ -6,6 +6,10 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
+use rustix::{
+    io::{Errno, retry_on_intr},
+    net::SendFlags,
+};
 use rustls::ServerConnection;
 
 /// A non-blocking byte stream whose readiness comes from the shard's own poll.
@@ -73,7 +77,7 @@ impl Socket {
     /// Reads into `buffer`; 0 is the end of the stream.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.read(buffer),
+            Self::Plain(stream) => rustix::io::read(stream, buffer).map_err(io::Error::from),
             Self::Tls(tls) => tls.read(buffer),
         }
     }
@@ -81,10 +85,12 @@ impl Socket {
     /// Writes what is taken at once; fewer bytes than offered means that the socket will become writable.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => match slices {
-                [slice] => not_yet(stream.write(slice)),
-                _ => not_yet(stream.write_vectored(slices)),
-            },
+            // `rustix` makes the system call itself: the C library's way in costs as much again as the rest of a
+            // delivery, because it looks out for thread cancellation.
+            Self::Plain(stream) => not_yet(retry_on_intr(|| match slices {
+                [slice] => rustix::net::send(&*stream, slice, SendFlags::NOSIGNAL),
+                _ => rustix::io::writev(&*stream, slices),
+            })),
             Self::Tls(tls) => tls.write(slices),
         }
     }
@@ -146,9 +152,10 @@ impl TlsSocket {
     }
 }
 
-fn not_yet(written: io::Result<usize>) -> io::Result<usize> {
+fn not_yet(written: Result<usize, Errno>) -> io::Result<usize> {
     match written {
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-        written => written,
+        Ok(count) => Ok(count),
+        Err(Errno::AGAIN) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! What clients may do without any back end: join and leave rooms, and have events relayed.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use adapter::{Broadcast, Delivery, Event, Targets};
 use bytes::Bytes;
@@ -58,8 +58,8 @@ impl Shard {
     fn acknowledge(&mut self, index: u32, socket: SocketRef, id: u64, outcome: Result<(), Refused>) {
         let namespace = self.namespaces[socket.namespace as usize].name.as_str();
         let json = match outcome {
-            Ok(()) => r#"[{"status":"ok"}]"#.to_owned(),
-            Err(refused) => format!(r#"[{{"status":"error","message":"{refused}"}}]"#),
+            Ok(()) => Cow::Borrowed(r#"[{"status":"ok"}]"#),
+            Err(refused) => format!(r#"[{{"status":"error","message":"{refused}"}}]"#).into(),
         };
         let answer = Encoded::packet(|out| {
             out.push(b'4');
