@@ -49,6 +49,49 @@ refusal_data = "just a string"
 name = "/dyn-*"
 "#;
 
+/// Words that name the cases of `behaviours.json` that are proved, here or in `websocket_frames`.
+const PROVED: &[&str] = &[
+    "EIO4 heartbeat: any packet received",
+    "DISCONNECT, 60 ms pause, CONNECT",
+    "WebSocket text frame that is not UTF-8",
+    "WebSocket-level ping",
+    "client close frame 4000",
+    "polling answer over 1024 bytes",
+    "perMessageDeflate:true",
+    "polling without a pending GET",
+    "events during an upgrade",
+    "TCP connection of a websocket destroyed",
+];
+
+/// Words that name the other cases, and why they are not.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("v4 client", "about the client"),
+    ("polling with a pending GET", "how many packets an answer takes is the server's choice"),
+    ("sharded adapter", "about an adapter"),
+    ("recovery enabled", "about connection state recovery"),
+];
+
+#[test]
+fn every_behaviour_is_proved_or_left_out_with_a_reason() {
+    for case in Vectors::read("behaviours.json").list("cases") {
+        let name = field(case, "name");
+        let known = PROVED.iter().chain(LEFT_OUT.iter().map(|(start, _)| start));
+        assert_eq!(known.filter(|start| name.starts_with(**start)).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn compression_of_frames_is_offered_and_not_taken() {
+    let gateway = Gateway::dev(&[]);
+    let offer = "permessage-deflate; client_max_window_bits";
+    let mut http = gateway.http();
+    let answer = http.send(&Request::upgrade(WEBSOCKET).header("Sec-WebSocket-Extensions", offer));
+    assert_eq!((answer.status, answer.header("Sec-WebSocket-Extensions")), (101, None));
+    let mut frames = Frames::after(http);
+    assert!(frames.text().starts_with("0{"));
+    frames.join();
+}
+
 #[test]
 fn a_session_over_websocket_is_that_of_the_reference_server() {
     let compared = Replay::run(&Gateway::dev(&[]), "session-v4-websocket.json");
