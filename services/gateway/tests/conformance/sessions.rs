@@ -66,6 +66,7 @@ const PROVED: &[&str] = &[
 /// Words that name the other cases, and why they are not.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("v4 client", "about the client"),
+    ("v4 polling client", "about the client"),
     ("polling with a pending GET", "how many packets an answer takes is the server's choice"),
     ("sharded adapter", "about an adapter"),
     ("recovery enabled", "about connection state recovery"),
