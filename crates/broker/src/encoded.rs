@@ -89,10 +89,15 @@ impl Encoded {
     }
 
     /// The bytes for a WebSocket.
+    #[inline]
     pub fn frames(&self, dialect: Dialect) -> &[u8] {
         if self.attachments.is_empty() {
             return &self.buffer[self.start..];
         }
+        self.frames_with_attachments(dialect)
+    }
+
+    fn frames_with_attachments(&self, dialect: Dialect) -> &[u8] {
         let rare = || self.rare.get_or_init(Box::default);
         match dialect {
             Dialect { revision: Revision::V4, base64_only: false } => &self.buffer[self.start..],
@@ -174,8 +179,8 @@ mod tests {
     #[test]
     fn a_text_packet_has_one_form_for_all_websockets() {
         let ping = Encoded::packet(|out| out.push(b'2'));
-        assert_eq!(&ping.frames(V4)[..], b"\x81\x012");
-        assert_eq!(&ping.frames(V3)[..], b"\x81\x012");
+        assert_eq!(ping.frames(V4), b"\x81\x012");
+        assert_eq!(ping.frames(V3), b"\x81\x012");
         assert_eq!(ping.text(), "2");
     }
 

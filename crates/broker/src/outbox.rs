@@ -98,7 +98,10 @@ impl Outbox {
             return self.push_over_limit(item, bytes_max, spares);
         }
         self.queued_bytes = queued_bytes;
-        self.append(item, spares);
+        match self.first {
+            None => self.first = Some(item),
+            Some(_) => self.append(item, spares),
+        }
         Ok(0)
     }
 
@@ -154,7 +157,9 @@ impl Outbox {
                     self.written += u32::try_from(taken).unwrap_or(u32::MAX);
                     return Ok(Flushed::Blocked);
                 }
-                self.clear();
+                self.first = None;
+                self.queued_bytes = 0;
+                self.written = 0;
                 return Ok(Flushed::All);
             }
             let Gathered { all: gathered_all, offered, taken } =

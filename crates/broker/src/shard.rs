@@ -95,6 +95,7 @@ pub struct Shard {
     sid_hash: RandomState,
     namespaces: Slab<Namespace>,
     namespace_names: HashMap<NamespaceName, u32>,
+    recent_namespace: u32,
     wheel: Wheel,
     due: Vec<(u32, Tick)>,
     spares: Spares,
@@ -136,6 +137,7 @@ impl Shard {
             sid_hash: RandomState::new(),
             namespaces: Slab::new(),
             namespace_names: HashMap::new(),
+            recent_namespace: 0,
             wheel: Wheel::new(now),
             due: Vec::new(),
             spares: Spares::default(),
@@ -196,6 +198,16 @@ impl Shard {
     fn find_sid(&self, sid: &SessionId) -> Option<u32> {
         let hash = self.sid_hash.hash_one(sid);
         self.sids.find(hash, |index| self.connections[*index as usize].sid == *sid).copied()
+    }
+
+    /// The namespace of this name, if it has sockets here.
+    fn find_namespace(&mut self, name: &str) -> Option<u32> {
+        // Most broadcasts are for the namespace of the one before: comparing names is cheaper than hashing one.
+        let recent = self.namespaces.get(self.recent_namespace as usize);
+        if recent.is_none_or(|namespace| namespace.name.as_str() != name) {
+            self.recent_namespace = *self.namespace_names.get(name)?;
+        }
+        Some(self.recent_namespace)
     }
 
     fn happening(&mut self, happening: Happening) {

@@ -81,6 +81,8 @@ pub struct Registry {
     pub(crate) rooms: Slab<Room>,
     names: Index,
     pub(crate) epoch: u32,
+    /// No id has been shorter, so that a shorter room name need not be looked for among the ids.
+    pub(crate) id_bytes_min: usize,
 }
 
 impl Registry {
@@ -89,6 +91,8 @@ impl Registry {
         if self.find(id.as_str()).is_some() {
             return None;
         }
+        let shortest = if self.sockets.is_empty() { usize::MAX } else { self.id_bytes_min };
+        self.id_bytes_min = shortest.min(id.as_str().len());
         let member = Member { id, connection, mark: 0, in_own_room: true, joined: SmallVec::new() };
         let key = narrow(self.sockets.insert(member));
         let sockets = &self.sockets;

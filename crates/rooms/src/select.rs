@@ -83,6 +83,9 @@ impl Registry {
     }
 
     fn own_room(&self, name: &str) -> Option<(SocketKey, &Member)> {
+        if name.len() < self.id_bytes_min {
+            return None;
+        }
         let key = self.find(name)?;
         self.socket(key).filter(|member| member.in_own_room).map(|member| (key, member))
     }

@@ -26,8 +26,8 @@ impl Shard {
     pub fn deliver(&mut self, publication: &Publication) -> Reach {
         let mut reach = Reach::default();
         let broadcast = &publication.broadcast;
-        let Some(namespace) = self.namespace_names.get(broadcast.namespace.as_str()) else { return reach };
-        let Namespace { rooms, .. } = &mut self.namespaces[*namespace as usize];
+        let Some(namespace) = self.find_namespace(broadcast.namespace.as_str()) else { return reach };
+        let Namespace { rooms, .. } = &mut self.namespaces[namespace as usize];
         let bytes_max = self.limits.outbox_bytes;
         let item = Item::new(Arc::clone(&publication.encoded), broadcast.delivery);
         let mut volatile_dropped = 0;

@@ -118,8 +118,8 @@ impl Shard {
     }
 
     fn namespace(&mut self, name: &str, policy: &Rc<Policy>) -> u32 {
-        if let Some(index) = self.namespace_names.get(name) {
-            return *index;
+        if let Some(index) = self.find_namespace(name) {
+            return index;
         }
         let name = NamespaceName::new(name);
         let namespace = Namespace { name: name.clone(), policy: policy.clone(), rooms: Registry::default() };

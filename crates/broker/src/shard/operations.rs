@@ -23,7 +23,7 @@ impl Shard {
     /// A room that the operation makes sockets join is in force when this returns, but for subscriptions that
     /// the node still has to make: those connections wait for them as for a join of their own.
     pub fn operate(&mut self, operation: &Operation, now: Instant) -> Outcome {
-        let Some(namespace) = self.namespace_names.get(operation.namespace.as_str()).copied() else {
+        let Some(namespace) = self.find_namespace(operation.namespace.as_str()) else {
             return Outcome::default();
         };
         if operation.action == Action::ListRooms {

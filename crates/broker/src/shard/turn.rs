@@ -93,11 +93,7 @@ impl Shard {
         self.flush_probes(sink);
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
-            // Closed in this turn, and its place perhaps taken already by a connection with an entry of its
-            // own: flushing that one twice does no harm.
-            if self.connections.contains(index as usize) {
-                self.flush_connection(index, sink);
-            }
+            self.flush_connection(index, sink);
         }
         self.dirty = dirty;
         for (poll, payload) in self.late_answers.drain(..) {
@@ -148,21 +144,16 @@ impl Shard {
     }
 
     fn flush_connection(&mut self, index: u32, sink: &mut impl Sink) {
-        let connection = &mut self.connections[index as usize];
+        // It may have been closed in this turn, and its place taken already by a connection with an entry of its
+        // own: flushing that one twice does no harm.
+        let Some(connection) = self.connections.get_mut(index as usize) else { return };
         connection.dirty = false;
-        match (connection.session.transport(), connection.link, connection.poll) {
-            (Transport::WebSocket, Some(link), _) => self.flush_websocket(index, link, sink),
-            (Transport::Polling, _, Some(_)) => self.flush_poll(index, sink),
-            // A polling session without a poll: what is queued waits for the next one.
-            _ => {}
-        }
-    }
-
-    fn flush_websocket(&mut self, index: u32, link: LinkId, sink: &mut impl Sink) {
-        let connection = &mut self.connections[index as usize];
-        if connection.blocked {
-            return;
-        }
+        let link = match (connection.session.transport(), connection.link, connection.poll) {
+            (Transport::WebSocket, Some(link), _) if !connection.blocked => link,
+            (Transport::Polling, _, Some(_)) => return self.flush_poll(index, sink),
+            // A blocked WebSocket, or a polling session without a poll: what is queued waits.
+            _ => return,
+        };
         let bytes_out = &mut self.counters.bytes_out;
         let flushed = connection.outbox.flush(connection.dialect, &mut self.spares, |slices| {
             let taken = sink.write(link, slices)?;
@@ -170,10 +161,8 @@ impl Shard {
             Ok::<_, std::io::Error>(taken)
         });
         match flushed {
-            Ok(Flushed::All) if connection.closing_by.is_some() => {
-                self.cut_off(index, CloseReason::ForcedClose);
-            }
-            Ok(Flushed::All) => {}
+            Ok(Flushed::All) if connection.closing_by.is_none() => {}
+            Ok(Flushed::All) => self.cut_off(index, CloseReason::ForcedClose),
             Ok(Flushed::Blocked) => connection.blocked = true,
             Err(_) => self.cut_off(index, CloseReason::TransportError),
         }
