@@ -14,8 +14,8 @@ mod shard;
 
 pub use events::{
     AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
-    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening,
-    PublishServerFailed, ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
+    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening, PublishServerFailed,
+    ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{ConnectRefusal, FaultCause, Refusal};
