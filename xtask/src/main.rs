@@ -1,4 +1,4 @@
-//! `cargo xtask demo | publish | test | bench`: what a developer does with the repository, as one command each.
+//! `cargo xtask demo | publish | test | chart | bench`: what a developer does with the repository, as one command each.
 
 mod demo;
 mod publish;
@@ -27,6 +27,8 @@ enum Task {
     Publish(publish::Publish),
     /// Check everything: format, lints, Rust tests, docs, and real clients against a real gateway.
     Test,
+    /// Check the Helm chart with the gateway's own opinion of what it renders; needs Go for Helm.
+    Chart,
     /// Measure and write benches/RESULTS.md; `--quick` takes two minutes.
     Bench {
         /// Passed on.
@@ -40,12 +42,22 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo.run().map(|()| ExitCode::SUCCESS),
         Task::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
         Task::Test => Ok(test::run()),
+        Task::Chart => chart(),
         Task::Bench { arguments } => bench(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn chart() -> anyhow::Result<ExitCode> {
+    let built = workspace::cargo(&["build", "--package", "roomcast-gateway"]).status()?;
+    anyhow::ensure!(built.success(), "the gateway does not build");
+    let script = workspace::root().join("tests/chart/check.sh");
+    let status =
+        Command::new("bash").arg(script).env("ROOMCAST_GATEWAY", workspace::gateway("debug")).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
