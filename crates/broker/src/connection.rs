@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use adapter::Delivery;
 use engineio::{Data, Packet, PacketKind, Revision, Session, SessionId, Transport};
 use rooms::SocketKey;
 use smallvec::SmallVec;
@@ -92,11 +91,6 @@ impl Connection {
             Transport::WebSocket => !self.blocked,
             Transport::Polling => self.poll.is_some(),
         }
-    }
-
-    /// Whether a message of this kind is to be queued at all.
-    pub(crate) fn takes(&self, delivery: Delivery) -> bool {
-        self.closing_by.is_none() && (delivery == Delivery::Reliable || self.is_ready())
     }
 
     /// When something has to happen next.

@@ -83,6 +83,7 @@ impl Socket {
     }
 
     /// Writes what is taken at once; fewer bytes than offered means that the socket will become writable.
+    #[inline]
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             // `rustix` makes the system call itself: the C library's way in costs as much again as the rest of a

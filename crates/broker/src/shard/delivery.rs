@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use adapter::Delivery;
+
 use super::{Namespace, Shard};
 use crate::{encoded::Publication, io::ConnectionKey, outbox::Item};
 
@@ -34,7 +36,8 @@ impl Shard {
         let targets = &broadcast.targets;
         let selection = rooms.select(&targets.rooms, &targets.except, |_, index| {
             let connection = &mut self.connections[index as usize];
-            if !connection.takes(broadcast.delivery) {
+            // Closing connections have no sockets any more: only readiness is to be asked for.
+            if broadcast.delivery == Delivery::Volatile && !connection.is_ready() {
                 reach.dropped_volatile += 1;
                 return;
             }

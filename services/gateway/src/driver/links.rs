@@ -47,6 +47,7 @@ pub(super) struct LinkSink<'a> {
 }
 
 impl Sink for LinkSink<'_> {
+    #[inline]
     fn write(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.links.get_mut(link.0 as usize) {
             Some(link) => link.socket.write(slices),
