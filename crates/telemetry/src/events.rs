@@ -126,7 +126,7 @@ happenings! {
 
     /// A connection was turned away with 503.
     WARN ConnectionLimitReached = "connection_limit_reached", "a connection was refused; raise limits.connections or add gateways" {
-        /// The part of the limit that one shard may hold.
+        /// The limit.
         connections: u32,
     }
 

@@ -1,7 +1,6 @@
 //! The wiring: the one place that knows every part.
 
 use std::{
-    cell::Cell,
     io,
     net::{SocketAddr, TcpListener},
     panic::{self, AssertUnwindSafe},
@@ -30,6 +29,7 @@ use crate::{
     context::Context,
     driver::Driver,
     inbox::{Command, INBOX_COMMANDS_MAX, Shards},
+    occupancy::Occupancy,
     ports,
     shutdown::{self, ShardEnd},
     tls::Tls,
@@ -103,7 +103,7 @@ struct ShardStart {
     config: ShardConfig,
     client: crate::config::ClientConfig,
     request_timeout: Duration,
-    connections_max: usize,
+    occupancy: Occupancy,
     tls: Option<Tls>,
     bundle: Option<Arc<Bundle>>,
     rng: StdRng,
@@ -138,7 +138,7 @@ fn prepare(
     let (inboxes, receivers): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
     let shards = Shards::new(inboxes, node, sid_key.clone());
-    let count = listeners.len();
+    let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
     let starts =
         listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {
             number,
@@ -152,7 +152,7 @@ fn prepare(
             },
             client: config.client.clone(),
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms.into()),
-            connections_max: (config.limits.connections as usize).div_ceil(count),
+            occupancy: occupancy.clone(),
             tls: tls.clone(),
             bundle: bundle.clone(),
             rng: StdRng::from_rng(&mut entropy),
@@ -241,12 +241,12 @@ fn driver(start: ShardStart) -> io::Result<Driver> {
     let context = Rc::new(Context {
         client: start.client,
         request_timeout: start.request_timeout,
-        connections_max: start.connections_max,
+        occupancy: start.occupancy,
         tls: start.tls,
         bundle: start.bundle,
         metrics: Rc::new(ShardMetrics::new(start.number.into())),
         closing: watch::Sender::new(false),
-        http_connections: Cell::new(0),
+        number: start.number,
     });
     let shard = Shard::new(start.config, start.rng, Instant::now());
     Driver::new(shard, start.number, context, start.shards, start.inbox, start.listener)

@@ -1,31 +1,35 @@
-//! What the parts of one shard's thread share: read-only settings, metrics, and a count.
+//! What the parts of one shard's thread share: read-only settings, metrics, and counts.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use telemetry::ShardMetrics;
 use tokio::sync::watch;
 
-use crate::{bundle::Bundle, config::ClientConfig, tls::Tls};
+use crate::{
+    bundle::Bundle,
+    config::ClientConfig,
+    occupancy::{Counts, Occupancy},
+    tls::Tls,
+};
 
 /// One per shard; never leaves its thread.
 pub(crate) struct Context {
     pub(crate) client: ClientConfig,
     /// How long a request head or body may take.
     pub(crate) request_timeout: Duration,
-    /// Connections that one shard may hold.
-    pub(crate) connections_max: usize,
+    pub(crate) occupancy: Occupancy,
     pub(crate) tls: Option<Tls>,
     pub(crate) bundle: Option<Arc<Bundle>>,
     pub(crate) metrics: Rc<ShardMetrics>,
     /// True once HTTP connections are to end with the request they are at.
     pub(crate) closing: watch::Sender<bool>,
-    /// Connections that HTTP tasks of this shard hold.
-    pub(crate) http_connections: Cell<usize>,
+    /// The number of this shard.
+    pub(crate) number: u8,
 }
 
 impl Context {
-    /// Whether `connections` are as many as this shard may hold.
-    pub(crate) fn is_full(&self, connections: usize) -> bool {
-        connections >= self.connections_max
+    /// What this shard holds.
+    pub(crate) fn counts(&self) -> &Counts {
+        self.occupancy.shard(self.number)
     }
 }

@@ -15,7 +15,7 @@ use std::{
     convert::Infallible,
     io,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -206,6 +206,7 @@ impl Driver {
         self.handle_timeouts(now);
         self.step_drain(now);
         self.flush(now);
+        self.note_occupancy();
         self.report(now);
         Ok(())
     }
@@ -348,8 +349,8 @@ impl Driver {
         if self.drain.is_some() {
             return Err(telemetry::Refusal::Draining);
         }
-        // A polling session outlives its connections: it counts by itself.
-        match self.context.is_full(self.shard.connection_count()) {
+        self.note_occupancy();
+        match self.context.occupancy.is_full_of_sessions() {
             true => Err(telemetry::Refusal::ConnectionLimit),
             false => Ok(self.shard.open_polling(opening, now)),
         }
@@ -359,6 +360,18 @@ impl Driver {
         let (running, cut) = oneshot::channel();
         self.pushes.insert(key, running);
         PushPermit { key, cut }
+    }
+
+    /// Whether the process holds as many connections as it may.
+    fn is_full(&self) -> bool {
+        self.note_occupancy();
+        self.context.occupancy.is_full()
+    }
+
+    fn note_occupancy(&self) {
+        let counts = self.context.counts();
+        counts.links.store(self.links.len(), Ordering::Relaxed);
+        counts.sessions.store(self.shard.connection_count(), Ordering::Relaxed);
     }
 
     fn handle_poll_lost(&mut self, sid: &SessionId, now: Instant) {
@@ -395,7 +408,7 @@ impl Driver {
     async fn finish_http(&self) {
         self.context.closing.send_replace(true);
         let until = Instant::now() + HTTP_GRACE;
-        while self.context.http_connections.get() > 0 && Instant::now() < until {
+        while self.context.counts().http.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             tokio::time::sleep(DRAIN_STEP).await;
         }
     }

@@ -9,7 +9,7 @@ mod demo;
 mod polling;
 mod upgraded;
 
-use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use engineio::{EngineConfig, HttpFault, Query, Transport};
 use http::{Method, Request, header};
@@ -69,14 +69,14 @@ struct Counted(Rc<Context>);
 
 impl Counted {
     fn new(context: &Rc<Context>) -> Self {
-        context.http_connections.set(context.http_connections.get() + 1);
+        context.counts().http.fetch_add(1, Ordering::Relaxed);
         Self(context.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.http_connections.set(self.0.http_connections.get() - 1);
+        self.0.counts().http.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Adoption {
 }
 
 /// What a WebSocket is opened for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     /// A session of its own.
     Open(Opening),

@@ -8,6 +8,7 @@ mod context;
 mod driver;
 mod http;
 mod inbox;
+mod occupancy;
 mod ports;
 mod shutdown;
 mod socket;

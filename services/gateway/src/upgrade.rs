@@ -101,7 +101,7 @@ pub(crate) fn judge(
         Ok(greeting) => greeting,
         Err(refused) => return Verdict::Refuse(refused),
     };
-    let opening = Opening { revision: query.revision, base64_only: query.base64 };
+    let opening = Opening::new(&query, request.query);
     match probe {
         Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, greeting },
         None => Verdict::Open(opening, greeting),
@@ -161,7 +161,7 @@ mod tests {
     fn a_good_request_opens_a_session() {
         let verdict = verdict("/socket.io/?EIO=4&transport=websocket", &[KEY, VERSION]);
         let Verdict::Open(opening, greeting) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(opening, Opening { revision: Revision::V4, base64_only: false });
+        assert_eq!(opening, Opening { revision: Revision::V4, base64_only: false, token: None });
         let text = String::from_utf8(greeting.to_vec()).unwrap();
         // The accept key of RFC 6455, section 1.3.
         assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));

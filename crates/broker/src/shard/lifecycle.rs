@@ -7,11 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::{CloseReason, Revision, Session, Transport, open_packet};
+use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
 use smallvec::SmallVec;
 use socketio::Assembler;
 
-use super::{Shard, polling::ProbeAnswer};
+use super::{Shard, namespaces::query_value, polling::ProbeAnswer};
 use crate::{
     connection::Connection,
     encoded::{Dialect, Encoded},
@@ -23,12 +23,26 @@ use crate::{
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// What a handshake asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// `EIO=`.
     pub revision: Revision,
     /// `b64=`.
     pub base64_only: bool,
+    /// `token=`, by which a client of revision 3 is let into `/`: the server joins it there, so there is no
+    /// packet that could carry it. `None` on revision 4.
+    pub token: Option<Box<str>>,
+}
+
+impl Opening {
+    /// `raw` is the text that `query` was read from.
+    pub fn new(query: &Query, raw: &str) -> Self {
+        let token = match query.revision {
+            Revision::V3 => query_value(raw, "token").map(Into::into),
+            Revision::V4 => None,
+        };
+        Self { revision: query.revision, base64_only: query.base64, token }
+    }
 }
 
 impl Shard {
@@ -42,22 +56,22 @@ impl Shard {
         greeting: Option<Bytes>,
         now: Instant,
     ) -> ConnectionKey {
-        let (index, open) = self.insert(Transport::WebSocket, opening, Some(link), now);
+        let (index, open) = self.insert(Transport::WebSocket, &opening, Some(link), now);
         if let Some(greeting) = greeting {
             self.send(index, Arc::new(Encoded::raw(greeting)));
         }
         self.send(index, Arc::new(open));
-        self.connect_main_namespace(index, now);
+        self.connect_main_namespace(index, opening.token.as_deref(), now);
         self.key(index)
     }
 
     /// Opens a polling session; the payload is the answer to its handshake.
     pub fn open_polling(&mut self, opening: Opening, now: Instant) -> Payload {
-        let (index, open) = self.insert(Transport::Polling, opening, None, now);
+        let (index, open) = self.insert(Transport::Polling, &opening, None, now);
         let mut payload = self.payload_encoder(index);
         open.add_to_payload(&mut payload);
         // A client of revision 3 may find the answer of its main namespace in the same payload.
-        self.connect_main_namespace(index, now);
+        self.connect_main_namespace(index, opening.token.as_deref(), now);
         self.connections[index as usize].outbox.drain_into(&mut payload, &mut self.spares);
         self.payload(payload)
     }
@@ -65,7 +79,7 @@ impl Shard {
     fn insert(
         &mut self,
         transport: Transport,
-        opening: Opening,
+        opening: &Opening,
         link: Option<LinkId>,
         now: Instant,
     ) -> (u32, Encoded) {

@@ -18,10 +18,10 @@ use crate::{
 const ID_ATTEMPTS: usize = 3;
 
 impl Shard {
-    /// On revision 3 the server joins `/` by itself.
-    pub(super) fn connect_main_namespace(&mut self, index: u32, now: Instant) {
+    /// On revision 3 the server joins `/` by itself; `token` is the handshake's.
+    pub(super) fn connect_main_namespace(&mut self, index: u32, token: Option<&str>, now: Instant) {
         if self.connections[index as usize].protocol() == Protocol::V4 {
-            self.connect(index, "/", None, now);
+            self.connect_with(index, "/", token, now);
         }
     }
 
@@ -29,15 +29,20 @@ impl Shard {
     pub(super) fn connect(&mut self, index: u32, name: &str, data: Option<&str>, now: Instant) {
         let protocol = self.connections[index as usize].protocol();
         let (name, query) = split_query(protocol, name);
-        if self.socket_in(index, name).is_some() {
-            return self.offend(index, "CONNECT to a namespace already joined", now);
-        }
         let token = match (query, data) {
             (Some(query), _) => query_value(query, "token"),
             (None, Some(auth)) => string_field(auth, "token"),
             (None, None) => None,
         };
-        match self.admit(index, name, token.as_deref()) {
+        self.connect_with(index, name, token.as_deref(), now);
+    }
+
+    fn connect_with(&mut self, index: u32, name: &str, token: Option<&str>, now: Instant) {
+        if self.socket_in(index, name).is_some() {
+            return self.offend(index, "CONNECT to a namespace already joined", now);
+        }
+        let protocol = self.connections[index as usize].protocol();
+        match self.admit(index, name, token) {
             Ok(policy) => self.connect_admitted(index, name, &policy),
             Err(refusal) => self.refuse_connect(index, protocol, name, refusal),
         }
@@ -243,7 +248,7 @@ pub(super) fn split_query(protocol: Protocol, name: &str) -> (&str, Option<&str>
     }
 }
 
-fn query_value(query: &str, key: &str) -> Option<String> {
+pub(super) fn query_value(query: &str, key: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == key)
         .map(|(_, value)| value.into_owned())

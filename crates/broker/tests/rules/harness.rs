@@ -17,8 +17,8 @@ use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, 
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
-pub(crate) const V4: Opening = Opening { revision: Revision::V4, base64_only: false };
-pub(crate) const V3: Opening = Opening { revision: Revision::V3, base64_only: false };
+pub(crate) const V4: Opening = Opening { revision: Revision::V4, base64_only: false, token: None };
+pub(crate) const V3: Opening = Opening { revision: Revision::V3, base64_only: false, token: None };
 
 pub(crate) struct Broker {
     pub(crate) shard: Shard,
@@ -218,11 +218,12 @@ impl Broker {
     }
 
     pub(crate) fn open_polling(&mut self, opening: Opening) -> Polling {
+        let revision = opening.revision;
         let payload = self.shard.open_polling(opening, self.now);
         self.turn();
         let text = String::from_utf8(payload.body.to_vec()).unwrap();
         let (sid, _) = SidKey::new(&[7; 32]).verify(&sid_in(&text)).unwrap();
-        Polling { sid, revision: opening.revision }
+        Polling { sid, revision }
     }
 
     /// Opens a polling session and connects to `/`.

@@ -124,7 +124,7 @@ fn a_relayed_event_is_published_with_its_targets_and_without_the_sender() {
 fn binary_reaches_websocket_and_polling_clients_in_their_own_form() {
     let mut broker = Broker::dev();
     let (sender, other) = (broker.connect_in("r"), broker.connect_in("r"));
-    let text_only = broker.open(broker::Opening { revision: Revision::V4, base64_only: true });
+    let text_only = broker.open(broker::Opening { revision: Revision::V4, base64_only: true, token: None });
     let polling = broker.connect_polling();
     broker.send(text_only, "40");
     broker.send(text_only, r#"42["join","r"]"#);

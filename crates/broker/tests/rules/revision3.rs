@@ -1,10 +1,10 @@
 //! Clients of Engine.IO 3: socket.io-client 1.x and 2.x.
 
 use broker::{AuthConfig, NamespaceConfig, Opening};
-use engineio::{BodyForm, Revision};
+use engineio::{BodyForm, Query};
 use serde_json::json;
 
-use crate::harness::{Broker, V3, bare, sid_in};
+use crate::harness::{Broker, V3, V4, bare, sid_in};
 
 // SHA-256 of "sesame".
 const SESAME: &str = "d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272";
@@ -30,6 +30,28 @@ fn a_polling_handshake_brings_the_main_namespace_along() {
     let text = String::from_utf8(payload.body.to_vec()).unwrap();
     let (length, rest) = text.split_once(':').unwrap();
     assert_eq!(&rest[length.parse().unwrap()..], "2:40");
+}
+
+#[test]
+fn the_token_of_the_handshake_lets_into_the_main_namespace() {
+    let check = |raw: &str, answer: &str| {
+        let mut broker = Broker::with_namespaces(vec![tokens("/")]);
+        let opening = Opening::new(&Query::parse(raw), raw);
+        let socket = broker.open(opening.clone());
+        assert_eq!(broker.received(socket)[1..], [answer], "{raw} over WebSocket");
+        let payload = broker.shard.open_polling(opening, broker.now);
+        let text = String::from_utf8(payload.body.to_vec()).unwrap();
+        assert!(text.ends_with(&format!("{}:{answer}", answer.len())), "{raw} over polling: {text}");
+    };
+    check("EIO=3", r#"44"Not authorized""#);
+    check("EIO=3&token=wrong", r#"44"Not authorized""#);
+    check("token=s%65same&EIO=3", "40");
+}
+
+#[test]
+fn on_revision_4_the_token_of_the_handshake_counts_for_nothing() {
+    let raw = "EIO=4&token=sesame";
+    assert_eq!(Opening::new(&Query::parse(raw), raw), V4);
 }
 
 #[test]
@@ -108,7 +130,7 @@ fn binary_takes_the_forms_of_revision_3() {
     broker.received(websocket);
     let mut polls = Vec::new();
     for base64_only in [false, true] {
-        let polling = broker.open_polling(Opening { revision: Revision::V3, base64_only });
+        let polling = broker.open_polling(Opening { base64_only, ..V3 });
         broker.push(polling, r#"14:42["join","r"]"#).unwrap();
         polls.push(broker.poll(polling).unwrap());
     }

@@ -77,9 +77,9 @@ impl Driver {
     }
 
     fn accepted(&mut self, stream: mio::net::TcpStream, now: Instant) {
-        if self.context.is_full(self.links.len() + self.context.http_connections.get()) {
+        if self.is_full() {
             self.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
-            let connections = u32::try_from(self.context.connections_max).unwrap_or(u32::MAX);
+            let connections = u32::try_from(self.context.occupancy.max()).unwrap_or(u32::MAX);
             telemetry::emit(&telemetry::ConnectionLimitReached { connections });
             // A fresh socket takes a line; if not, it is closed all the same.
             Socket::Plain(stream).write(&[io::IoSlice::new(crate::http::BUSY)]).ok();

@@ -24,7 +24,7 @@ enum NoBody {
 impl Service {
     /// Opens a polling session on this shard.
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
-        let opening = Opening { revision: query.revision, base64_only: query.base64 };
+        let opening = Opening::new(query, request.uri().query().unwrap_or_default());
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
             Some(Ok(payload)) => self.payload(payload, query, request.headers()),
             Some(Err(cause)) => {
