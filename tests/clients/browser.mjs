@@ -26,7 +26,7 @@ const ARGUMENTS = [
 /** Where the page for scripted scenarios seems to lie; no gateway serves it. */
 export const PAGE_PATH = "/clients-test-page/";
 
-const MODULES = ["runner.mjs", "scenarios.mjs", "kit.mjs", "deadline.mjs"];
+const MODULES = ["runner.mjs", "scenarios.mjs", "generations/scenarios.mjs", "kit.mjs", "deadline.mjs"];
 
 /** Starts the browser; the caller closes it. */
 export function startChromium() {

@@ -38,7 +38,8 @@ export function base64(bytes) {
 }
 
 export function ask(socket, event, ...args) {
-  return within(socket.emitWithAck(event, ...args), `acknowledgement of "${event}"`);
+  // Not `emitWithAck`, which clients before 4.6 have not.
+  return within(new Promise((resolve) => socket.emit(event, ...args, resolve)), `acknowledgement of "${event}"`);
 }
 
 export async function join(socket, ...rooms) {
@@ -58,13 +59,24 @@ export async function pair(ctx, room = "lobby") {
  */
 export function record(ctx, socket, namespace = "/") {
   const seen = [];
-  socket.onAny((...args) => seen.push(args));
+  onEvery(socket, (...args) => seen.push(args));
   return async () => {
     const fence = next(socket, "fence");
     await ctx.publish({ namespace, rooms: [socket.id], event: "fence" });
     await fence;
     return seen.filter(([event]) => event !== "fence");
   };
+}
+
+/** `onAny`, also for clients before 3.0, which have only the method that takes event packets in. */
+function onEvery(socket, listener) {
+  if (socket.onAny) return socket.onAny(listener);
+  const { onevent } = socket;
+  socket.onevent = function (packet) {
+    listener(...packet.data);
+    return onevent.call(this, packet);
+  };
+  return socket;
 }
 
 /** First arguments of the `m` events that arrive before `end`. */

@@ -1,6 +1,7 @@
 // Runs one scenario, in Node or in a page: makes the sockets it asks for, and closes them. No Node imports.
 
 import { next } from "./deadline.mjs";
+import { GENERATION_SCENARIOS } from "./generations/scenarios.mjs";
 import { SCENARIOS } from "./scenarios.mjs";
 
 /** Client options that pin a transport. */
@@ -8,14 +9,19 @@ export const TRANSPORTS = {
   websocket: { transports: ["websocket"] },
   polling: { transports: ["polling"] },
   upgrade: { transports: ["polling", "websocket"] },
+  /** Script tags and forms instead of XMLHttpRequest: browsers, up to 2.x. */
+  jsonp: { transports: ["polling"], forceJSONP: true },
 };
+
+/** Transports that every generation has, everywhere. */
+export const USUAL = ["websocket", "polling", "upgrade"];
 
 /**
  * Runs the scenario of that name and closes its sockets, whatever comes of it. `ctx` without `connect` and
  * `socket`, which are made here.
  */
 export async function runScenario(name, ctx) {
-  const scenario = SCENARIOS.find((each) => each.name === name);
+  const scenario = [...SCENARIOS, ...GENERATION_SCENARIOS].find((each) => each.name === name);
   const managers = new Set();
   const socket = (namespace, { manager, settled, ...options } = {}) => {
     const made = manager
@@ -43,6 +49,7 @@ export async function runScenario(name, ctx) {
   try {
     await scenario.run({ ...ctx, socket, connect });
   } finally {
-    for (const manager of managers) manager._close();
+    // Before 3.x what is private now was the public name.
+    for (const manager of managers) (manager._close ?? manager.close).call(manager);
   }
 }

@@ -21,15 +21,23 @@ export function guardedConfig() {
 
 export class Gateways {
   #made = new Map();
+  #configs;
+  #env;
+
+  /** `configs`: configuration by what scenarios need, none being `--dev`; `env`: variables of all gateways. */
+  constructor({ configs = { guarded: guardedConfig() }, env } = {}) {
+    this.#configs = configs;
+    this.#env = env;
+  }
 
   /** The gateway of a scenario: `needs` as in scenarios.mjs. */
   async for(needs) {
     if (needs === "own") return this.#add(Symbol(needs), undefined);
-    return this.#made.get(needs) ?? this.#add(needs, needs === "guarded" ? guardedConfig() : undefined);
+    return this.#made.get(needs) ?? this.#add(needs, this.#configs[needs]);
   }
 
   #add(key, config) {
-    const gateway = startGateway({ config });
+    const gateway = startGateway({ config, env: this.#env });
     this.#made.set(key, gateway);
     return gateway;
   }

@@ -3,7 +3,7 @@
 import { after, before, test } from "node:test";
 
 import { openTestPage, startChromium } from "../browser.mjs";
-import { TRANSPORTS } from "../runner.mjs";
+import { USUAL } from "../runner.mjs";
 import { SCENARIOS } from "../scenarios.mjs";
 import { Gateways, controls } from "../suite.mjs";
 
@@ -19,7 +19,7 @@ after(async () => {
   await gateways.stop();
 });
 
-for (const transport of Object.keys(TRANSPORTS)) {
+for (const transport of USUAL) {
   for (const { name, needs } of SCENARIOS) {
     test(`chromium ${transport}: ${name}`, async () => {
       const gateway = await gateways.for(needs);

@@ -4,14 +4,14 @@ import { after, test } from "node:test";
 
 import { io } from "socket.io-client";
 
-import { TRANSPORTS, runScenario } from "../runner.mjs";
+import { USUAL, runScenario } from "../runner.mjs";
 import { SCENARIOS } from "../scenarios.mjs";
 import { Gateways, controls } from "../suite.mjs";
 
 const gateways = new Gateways();
 after(() => gateways.stop());
 
-for (const transport of Object.keys(TRANSPORTS)) {
+for (const transport of USUAL) {
   for (const { name, needs } of SCENARIOS) {
     test(`node ${transport}: ${name}`, async () => {
       const gateway = await gateways.for(needs);

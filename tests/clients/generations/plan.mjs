@@ -1,0 +1,65 @@
+// Which client takes part in which scenario on which transport: the suites run this plan, and the table in
+// docs/compatibility.md is held against it.
+
+import { USUAL } from "../runner.mjs";
+import { SCENARIOS } from "../scenarios.mjs";
+import { GENERATION_SCENARIOS } from "./scenarios.mjs";
+
+/** The version that the suites outside of this folder run with. */
+export const CURRENT = "4.8.4";
+
+/** Old versions with the name of their package here, and the revision of Engine.IO they speak. */
+export const GENERATIONS = [
+  { version: "4.0.0", module: "socket.io-client-4.0", speaks: 4 },
+  { version: "3.1.3", module: "socket.io-client-3.1", speaks: 4 },
+  { version: "2.5.0", module: "socket.io-client-2.5", speaks: 3 },
+  { version: "2.0.4", module: "socket.io-client-2.0", speaks: 3 },
+  { version: "1.7.4", module: "socket.io-client-1.7", speaks: 3 },
+];
+
+/** Old versions that run in Chromium too, with their bundle served by the gateway. */
+export const IN_CHROMIUM = GENERATIONS.filter(({ version }) => version === "2.5.0");
+
+/** Scenarios of ../scenarios.mjs that use nothing but what every generation has. */
+const COMMON = [
+  "ends_on_the_transport_it_asked_for",
+  "loses_nothing_while_it_upgrades",
+  "event_is_acknowledged",
+  "join_without_a_room_is_refused",
+  "event_reaches_the_others_of_its_room_only",
+  "left_room_is_silent",
+  "published_messages_keep_their_order",
+  "rooms_are_a_union_without_duplicates_minus_except",
+  "volatile_publish_arrives_at_an_idle_client_at_most_once",
+  "comes_back_after_the_server_did",
+  "events_emitted_while_away_are_sent_on_return",
+];
+
+/** What `generation` does on `transport`, as scenarios. */
+export function scenariosFor(generation) {
+  const common = COMMON.map((name) => {
+    const scenario = SCENARIOS.find((each) => each.name === name);
+    if (!scenario) throw new Error(`scenarios.mjs has no ${name}`);
+    return scenario;
+  });
+  const own = GENERATION_SCENARIOS.filter(({ speaks }) => (speaks ?? generation.speaks) === generation.speaks);
+  return [...common, ...own];
+}
+
+/** What scenarios have to know of a client, as the fields of their context. */
+export function traits({ version, speaks }, transport) {
+  const first = version.startsWith("1.");
+  // 1.x does not read its own encoding in the polling bodies of any server.
+  return { speaks, knowsIds: !first, ascii: first && transport === "polling" };
+}
+
+/** Transports of a generation in Chromium: revision 3 has JSONP beside the usual ones. */
+export const CHROMIUM_TRANSPORTS = [...USUAL, "jsonp"];
+
+/** Chat of several generations in one room: who takes part. */
+export const MIXED = [CURRENT, "2.5.0", "1.7.4"];
+
+/** The name of the test: the columns of the table. */
+export function testName(version, place, transport, scenario) {
+  return `${version} ${place} ${transport}: ${scenario}`;
+}
