@@ -56,10 +56,41 @@ export function traits({ version, speaks }, transport) {
 /** Transports of a generation in Chromium: revision 3 has JSONP beside the usual ones. */
 export const CHROMIUM_TRANSPORTS = [...USUAL, "jsonp"];
 
-/** Chat of several generations in one room: who takes part. */
+/** Who chats in one room, over which transports, in which test. */
 export const MIXED = [CURRENT, "2.5.0", "1.7.4"];
+export const MIXED_TRANSPORTS = ["websocket", "polling"];
+export const MIXED_SCENARIO = "chat_in_one_room";
 
-/** The name of the test: the columns of the table. */
+/** The name of a test here, from which the table in docs/compatibility.md takes its columns. */
 export function testName(version, place, transport, scenario) {
   return `${version} ${place} ${transport}: ${scenario}`;
+}
+
+/** Every test of a client with a scenario, here and in the folders beside, as { file, name }. */
+export function plan() {
+  const tests = [];
+  const add = (file, version, place, transport, scenario) =>
+    tests.push({ file, name: testName(version, place, transport, scenario) });
+  for (const transport of USUAL) {
+    for (const { name } of SCENARIOS) {
+      tests.push({ file: "node/scenarios.test.mjs", name: `node ${transport}: ${name}` });
+      tests.push({ file: "browser/scenarios.test.mjs", name: `chromium ${transport}: ${name}` });
+    }
+    for (const generation of GENERATIONS) {
+      for (const { name } of scenariosFor(generation)) {
+        add("generations/node.test.mjs", generation.version, "node", transport, name);
+      }
+    }
+  }
+  for (const generation of IN_CHROMIUM) {
+    for (const transport of CHROMIUM_TRANSPORTS) {
+      for (const { name } of scenariosFor(generation)) {
+        add("generations/browser.test.mjs", generation.version, "chromium", transport, name);
+      }
+    }
+  }
+  for (const transport of MIXED_TRANSPORTS) {
+    add("generations/mixed.test.mjs", MIXED.join(", "), "node", transport, MIXED_SCENARIO);
+  }
+  return tests;
 }

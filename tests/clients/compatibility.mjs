@@ -1,0 +1,79 @@
+// A reporter of node:test that writes docs/compatibility.md from the tests that ran: which client does what on
+// which transport, and the file that proves it. A test takes part by its name, `<version> <place> <transport>:
+// <scenario>`; without a version it is the current one. From this folder, with all packages installed:
+//
+//   node --test --test-reporter=./compatibility.mjs --test-reporter-destination=../../docs/compatibility.md \
+//     node/scenarios.test.mjs browser/scenarios.test.mjs generations/node.test.mjs generations/browser.test.mjs \
+//     generations/mixed.test.mjs
+
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { CURRENT } from "./generations/plan.mjs";
+
+const FOLDER = fileURLToPath(new URL(".", import.meta.url));
+const NAME = /^(?:(?<version>\d[\d., ]*) )?(?<place>node|chromium) (?<transport>[a-z]+): (?<scenario>\w+)$/;
+const COLUMNS = ["websocket", "polling", "upgrade", "jsonp"];
+const PLACES = { node: "Node", chromium: "Chromium" };
+
+const HEAD = `# Clients that work
+
+Written by tests from their own results: \`tests/clients/compatibility.mjs\` says how to run them again. Each row is a
+scenario of a test, whose name says what is promised; \`yes\` is a test that passed, \`FAILED\` one that did not, and
+\`-\` that the scenario is not run there. \`upgrade\` is polling that moves on to WebSocket.
+
+Clients 1.x and 2.x need \`engine.allow_eio3\`. Three limits are the clients' own; the reference server has them too:
+
+- 1.x in Node has ASCII text only over polling, as it encodes other text twice there. Over WebSocket every text works.
+- 1.x says the id of the root in every namespace; the server's is \`/chat#\` and that id, as for 2.x.
+- 2.x in a browser sends at most about 100 kB of binary in one attachment over JSONP.
+`;
+
+/** node:test calls it with all events of a run, and writes what it yields. */
+export default async function* reporter(events) {
+  const results = [];
+  for await (const { type, data } of events) {
+    if (type !== "test:pass" && type !== "test:fail") continue;
+    const skipped = data.skip !== undefined || data.todo !== undefined;
+    if (data.file && !skipped) {
+      results.push({ file: relative(FOLDER, data.file), name: data.name, passed: type === "test:pass" });
+    }
+  }
+  yield render(results);
+}
+
+/** The page for `results`, a list of { file, name, passed }, in any order. Other names are passed over. */
+export function render(results) {
+  const sections = new Map();
+  for (const { file, name, passed } of results) {
+    const groups = NAME.exec(name)?.groups;
+    if (!groups) continue;
+    const { version = CURRENT, place, transport, scenario } = groups;
+    const title = `socket.io-client ${version} in ${PLACES[place]}`;
+    const section = entry(sections, title, () => ({ file, rows: new Map() }));
+    entry(section.rows, scenario, () => new Map()).set(transport, passed ? "yes" : "FAILED");
+  }
+  const titles = [...sections.keys()].sort(byVersion);
+  return [HEAD, ...titles.map((title) => sectionText(title, sections.get(title)))].join("\n");
+}
+
+function sectionText(title, { file, rows }) {
+  const columns = COLUMNS.filter((column) => [...rows.values()].some((row) => row.has(column)));
+  const line = (cells) => `| ${cells.join(" | ")} |`;
+  const lines = [...rows.keys()].sort().map((scenario) => {
+    const cells = columns.map((column) => rows.get(scenario).get(column) ?? "-");
+    return line([scenario.replaceAll("_", " "), ...cells]);
+  });
+  const table = [line(["scenario", ...columns]), line(["scenario", ...columns].map(() => "---")), ...lines];
+  return `## ${title}\n\nTested in \`tests/clients/${file}\`.\n\n${table.join("\n")}\n`;
+}
+
+/** Newest first. */
+function byVersion(left, right) {
+  return right.localeCompare(left, "en", { numeric: true });
+}
+
+function entry(map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
+}
