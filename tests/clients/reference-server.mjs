@@ -115,7 +115,9 @@ function pattern(text) {
 function refusal(rules, socket) {
   const hashes = rules.auth?.tokens;
   if (!hashes) return undefined;
-  const token = socket.handshake.auth.token;
+  const { auth, query } = socket.handshake;
+  // What clients of revision 3 have for `/`, Node leaves in the query.
+  const token = socket.conn.protocol === 3 && socket.nsp.name === "/" ? query.token : auth.token;
   const hash = typeof token === "string" ? createHash("sha256").update(token).digest("hex") : "";
   return hashes.includes(hash) ? undefined : Object.assign(new Error("unauthorized"), { data: rules.refusal_data });
 }
