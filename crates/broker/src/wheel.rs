@@ -24,11 +24,13 @@ pub(crate) struct Wheel {
     done: u64,
     slots: Vec<Vec<u32>>,
     occupied: [u64; WORDS],
+    /// The first occupied tick, which every turn asks for.
+    first: Option<u64>,
 }
 
 impl Wheel {
     pub(crate) fn new(origin: Instant) -> Self {
-        Self { origin, done: 0, slots: vec![Vec::new(); SLOTS], occupied: [0; WORDS] }
+        Self { origin, done: 0, slots: vec![Vec::new(); SLOTS], occupied: [0; WORDS], first: None }
     }
 
     /// Arranges for `key` to come out of [`Self::expire`] at the returned tick: the first one not before
@@ -38,6 +40,7 @@ impl Wheel {
         let slot = slot_of(tick);
         self.slots[slot].push(key);
         self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.first = Some(self.first.map_or(tick, |first| first.min(tick)));
         Tick(tick)
     }
 
@@ -46,7 +49,7 @@ impl Wheel {
         let last = self.tick_before(now);
         while self.done < last {
             // The armed slots all lie within one turn of the wheel: whatever is beyond needs no visit.
-            let Some(next) = self.next_occupied() else {
+            let Some(next) = self.first else {
                 self.done = last;
                 return;
             };
@@ -55,13 +58,14 @@ impl Wheel {
                 let slot = slot_of(next);
                 self.occupied[slot / 64] &= !(1 << (slot % 64));
                 due.extend(std::mem::take(&mut self.slots[slot]).into_iter().map(|key| (key, Tick(next))));
+                self.first = self.next_occupied();
             }
         }
     }
 
     /// When [`Self::expire`] has something to do next.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next_occupied().map(|tick| self.origin + ticks(tick))
+        self.first.map(|tick| self.origin + ticks(tick))
     }
 
     /// Whether a key armed for `tick` would come too late for `at`.

@@ -163,13 +163,13 @@ impl Driver {
                 self.finish_http().await;
                 return Ok(());
             }
-            // HTTP tasks of this shard run on the same thread.
-            tokio::task::yield_now().await;
         }
     }
 
     async fn wait(&mut self) -> io::Result<Woken> {
         if self.unaccepted || !self.unread.is_empty() && self.backlog.is_empty() {
+            // There is work left, and nothing to wait for: HTTP tasks of this shard run on the same thread.
+            tokio::task::yield_now().await;
             return Ok(Woken::Ready);
         }
         let deadline = self.next_deadline();
