@@ -111,7 +111,7 @@ impl Crowd {
             let Token(index) = event.token();
             let Some(client) = self.clients.get_mut(index) else { continue };
             if event.is_writable() {
-                client.handle_writable().with_context(|| format!("connection {index}"))?;
+                client.handle_writable().with_context(|| format!("connection {index} takes no bytes"))?;
             }
             let mut ended = false;
             client
@@ -119,7 +119,7 @@ impl Crowd {
                     ended |= arrived == Arrived::Closed;
                     handle(index, client, arrived)
                 })
-                .with_context(|| format!("connection {index}"))?;
+                .with_context(|| format!("connection {index} has bytes"))?;
             if ended {
                 self.clients.remove(index);
             }

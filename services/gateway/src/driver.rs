@@ -14,6 +14,7 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     io,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -26,7 +27,7 @@ use slab::Slab;
 use telemetry::ShardMetrics;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep_until,
+    time::{Sleep, sleep_until},
 };
 
 use self::{
@@ -89,6 +90,9 @@ pub(crate) struct Driver {
     received_bytes: u64,
     drain: Option<Drain>,
     gauges_at: Instant,
+    /// Goes off at `alarm_at`, the next deadline of anything here.
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Instant,
 }
 
 /// Clients are being closed, evenly until then.
@@ -118,6 +122,7 @@ impl Driver {
         inbox: mpsc::Receiver<Command>,
         listener: std::net::TcpListener,
     ) -> io::Result<Self> {
+        let now = Instant::now();
         let readiness = Readiness::new()?;
         let mut listener = TcpListener::from_std(listener);
         readiness.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -141,7 +146,9 @@ impl Driver {
             backlog: VecDeque::new(),
             received_bytes: 0,
             drain: None,
-            gauges_at: Instant::now(),
+            gauges_at: now,
+            alarm: Box::pin(sleep_until(now.into())),
+            alarm_at: now,
         })
     }
 
@@ -173,11 +180,16 @@ impl Driver {
             return Ok(Woken::Ready);
         }
         let deadline = self.next_deadline();
+        if deadline != self.alarm_at {
+            // Most turns leave the next deadline as it was: setting a timer costs more than a small turn.
+            self.alarm_at = deadline;
+            self.alarm.as_mut().reset(deadline.into());
+        }
         tokio::select! {
             biased;
             ready = self.readiness.ready() => ready.map(|()| Woken::Ready),
             command = self.inbox.recv() => Ok(Woken::Command(command)),
-            () = sleep_until(deadline.into()) => Ok(Woken::Timer),
+            () = self.alarm.as_mut() => Ok(Woken::Timer),
         }
     }
 
