@@ -239,6 +239,9 @@ impl Driver {
                         if event.is_writable() {
                             self.handle_writable(link);
                         }
+                        if event.is_read_closed() || event.is_error() {
+                            self.note_hang_up(link);
+                        }
                         if event.is_readable() || event.is_read_closed() || event.is_error() {
                             self.handle_readable(link, now);
                         }

@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub(super) socket: Socket,
     decoder: Decoder,
     state: State,
+    /// Whether the other side has been seen to end. No further event announces it: it has to be read to.
+    hung_up: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +104,7 @@ impl Driver {
             telemetry::emit(&telemetry::AcceptFailed { port: "client", error: error.to_string() });
             return None;
         }
-        entry.insert(Link { socket, decoder: Decoder::new(), state });
+        entry.insert(Link { socket, decoder: Decoder::new(), state, hung_up: false });
         Some(link)
     }
 
@@ -183,6 +185,13 @@ impl Driver {
         }
     }
 
+    /// Remembers that the other side has ended, until its last bytes have been read.
+    pub(super) fn note_hang_up(&mut self, link: LinkId) {
+        if let Some(found) = self.links.get_mut(link.0 as usize) {
+            found.hung_up = true;
+        }
+    }
+
     /// Reads what a link has, up to a turn's worth.
     pub(super) fn read_link(&mut self, link: LinkId, now: Instant) {
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -191,7 +200,7 @@ impl Driver {
             if matches!(found.state, State::Paused(_)) {
                 break;
             }
-            let short_is_last = found.socket.short_read_is_last();
+            let short_is_last = found.socket.short_read_is_last() && !found.hung_up;
             match found.socket.read(&mut scratch) {
                 Ok(0) => {
                     self.handle_end(link, CloseReason::TransportClose);

@@ -1,6 +1,6 @@
 //! Frames as a broken or hostile client may send them; whoever else is on the shard does not notice.
 
-use crate::harness::{Frame, Frames, Gateway, Opcode, Request, WEBSOCKET, WebSocket, masked};
+use crate::harness::{Frame, Frames, Gateway, Opcode, Request, WEBSOCKET, WebSocket, connect, masked};
 
 /// A gateway with a joined client on the only shard, who is to be unharmed.
 fn neighbourhood() -> (Gateway, WebSocket<std::net::TcpStream>) {
@@ -245,4 +245,18 @@ fn packets_that_are_none_close_with_an_empty_close_frame() {
         }
     }
     gateway.assert_unharmed();
+}
+
+#[test]
+fn an_end_of_stream_in_the_segment_of_the_last_frame_ends_the_session_at_once() {
+    const MSG_MORE: i32 = 0x8000;
+    let gateway = Gateway::dev(&[]);
+    let mut client = WebSocket::open(connect(gateway.client), WEBSOCKET);
+    assert!(client.text().starts_with("0{"));
+    client.join("/");
+    // Held back by the flag until the shutdown, so that frame and end arrive as one event.
+    let stream = socket2::SockRef::from(&*client.stream());
+    stream.send_with_flags(&masked(0x81, b"42[\"last\"]"), MSG_MORE).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    gateway.expect_metric("roomcast_connections_closed_total", &[("reason", "transport close")], 1.0);
 }
