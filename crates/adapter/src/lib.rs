@@ -1,9 +1,34 @@
 //! What travels between nodes, and what a node must be subscribed to, without IO.
 
-mod message;
-mod operation;
-mod subscription;
+pub mod classic;
+pub mod sharded;
 
+mod argument;
+mod channel;
+mod convert;
+mod date;
+mod details;
+mod error;
+mod event;
+mod id;
+mod json;
+mod message;
+mod msgpack;
+mod number;
+mod operation;
+mod opts;
+mod packet;
+mod subscription;
+mod value;
+
+pub use argument::Argument;
+pub use channel::{
+    ClassicChannel, ClassicChannels, DEFAULT_PREFIX, ShardedChannel, ShardedChannels, SubscriptionMode,
+};
+pub use details::{Handshake, SocketDetails};
+pub use error::WireFault;
+pub use id::{RequestId, Uid};
 pub use message::{Broadcast, Delivery, Event, Targets};
 pub use operation::{Action, Extent, Operation, Outcome};
+pub use opts::Flags;
 pub use subscription::{Subscription, Subscriptions, Ticket};

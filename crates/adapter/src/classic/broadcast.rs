@@ -1,0 +1,131 @@
+//! Broadcasts: `[uid, {type, data, nsp}, {rooms, except, flags}]` in MessagePack.
+
+use socketio::DecodeLimits;
+
+use crate::error::WireFault;
+use crate::id::Uid;
+use crate::message::Broadcast;
+use crate::msgpack::{self, Reader, Token};
+use crate::opts::{self, Flags, Opts};
+use crate::packet::{self, Packet};
+use crate::value::Value;
+
+/// A broadcast from another node or an emitter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundBroadcast {
+    /// Who sent it; a node ignores its own. `None` if that is no text.
+    pub uid: Option<Uid>,
+    /// What it is. Its namespace is the one it names: Node ignores it if that is not the channel's.
+    pub broadcast: Broadcast,
+    /// How it was sent.
+    pub flags: Flags,
+}
+
+/// Who sent a broadcast, without reading any more of it: nodes hear their own, and ignore them.
+pub fn sender(message: &[u8]) -> Option<&str> {
+    let mut reader = Reader::new(message);
+    match (reader.token(), reader.token()) {
+        (Ok(Token::Array(_)), Ok(Token::Str(uid))) => std::str::from_utf8(uid).ok(),
+        _ => None,
+    }
+}
+
+/// Writes a broadcast byte for byte as `@socket.io/redis-adapter` 8 does.
+///
+/// Rooms are always text; those that are numbers on a Node server cannot be named.
+///
+/// # Errors
+/// Those of the event: it is not a JSON array, has no name or a reserved one, or names attachments that it
+/// does not have. Node processes end on a malformed broadcast, so none is ever returned.
+///
+/// Source: Redis adapter, broadcast messages.
+pub fn encode_broadcast(uid: &Uid, broadcast: &Broadcast, flags: &Flags) -> Result<Vec<u8>, WireFault> {
+    let Broadcast { namespace, targets, delivery, event } = broadcast;
+    let binary: usize = event.attachments.iter().map(bytes::Bytes::len).sum();
+    let mut out = Vec::with_capacity(event.json.len().saturating_add(binary) + 128);
+    msgpack::array(&mut out, 3);
+    msgpack::str(&mut out, uid.as_str());
+    packet::push_msgpack(&mut out, namespace, event)?;
+    opts::push_msgpack(&mut out, targets, *delivery, flags);
+    Ok(out)
+}
+
+/// Reads a broadcast of any adapter from 5 to 8, or of an emitter in any language.
+///
+/// Keys may be missing but for the type and data of the packet. Numbers as rooms become their text; packet
+/// type 5, of old adapters, becomes an event; an ack id is ignored.
+///
+/// # Errors
+/// [`WireFault`]: the message is to be skipped.
+///
+/// Source: Redis adapter, broadcast messages.
+pub fn decode_broadcast(message: &[u8], limits: &DecodeLimits) -> Result<InboundBroadcast, WireFault> {
+    let mut reader = Reader::new(message);
+    let Token::Array(length) = reader.token()? else {
+        return Err(WireFault::WrongForm("broadcast"));
+    };
+    let mut parts = [None; 3];
+    for index in 0..length {
+        let value = Value::MsgPack(reader.value()?);
+        if let Some(part) = parts.get_mut(index) {
+            *part = Some(value);
+        }
+    }
+    reader.end()?;
+    let [Some(uid), Some(packet), Some(opts)] = parts else {
+        return Err(WireFault::Missing("opts"));
+    };
+    let Packet { namespace, event } = Packet::decode(packet, limits)?;
+    let Opts { targets, delivery, flags } = Opts::decode(opts)?;
+    let uid = uid.text().map(Uid::new);
+    Ok(InboundBroadcast { uid, broadcast: Broadcast { namespace, targets, delivery, event }, flags })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use socketio::NamespaceName;
+
+    use super::*;
+    use crate::message::{Delivery, Event, Targets};
+
+    fn broadcast(json: &'static str) -> Broadcast {
+        Broadcast {
+            namespace: NamespaceName::main(),
+            targets: Targets::default(),
+            delivery: Delivery::Reliable,
+            event: Event { json: Bytes::from_static(json.as_bytes()), attachments: Vec::new() },
+        }
+    }
+
+    #[test]
+    fn the_sender_is_known_without_decoding() {
+        let message =
+            encode_broadcast(&Uid::new("me-123"), &broadcast("[\"e\"]"), &Flags::default()).unwrap();
+        assert_eq!(sender(&message), Some("me-123"));
+        for other in [&[0x92, 5, 0xc0][..], &[0x90], &[0xc1], &[], b"{}"] {
+            assert_eq!(sender(other), None, "{other:x?}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_would_harm_others_is_not_published() {
+        let fault = |json| encode_broadcast(&Uid::new("u"), &broadcast(json), &Flags::default()).err();
+        assert_eq!(fault("[\"e\",]"), Some(WireFault::NotJson));
+        assert_eq!(fault("[\"e\"] 1"), Some(WireFault::TrailingBytes));
+        assert_eq!(fault("{}"), Some(WireFault::EventName));
+        assert_eq!(fault("[]"), Some(WireFault::EventName));
+        assert_eq!(fault("[\"disconnect\"]"), Some(WireFault::ReservedEventName("disconnect")));
+    }
+
+    #[test]
+    fn elements_behind_the_third_are_ignored_and_two_are_too_few() {
+        let message = encode_broadcast(&Uid::new("u"), &broadcast("[\"e\"]"), &Flags::default()).unwrap();
+        let limits = DecodeLimits::default();
+        let mut longer = message.clone();
+        longer[0] = 0x94;
+        longer.push(0xc0);
+        assert_eq!(decode_broadcast(&longer, &limits), decode_broadcast(&message, &limits));
+        assert_eq!(decode_broadcast(&[0x92, 0xc0, 0xc0], &limits), Err(WireFault::Missing("opts")));
+    }
+}
