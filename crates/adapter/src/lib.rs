@@ -4,6 +4,7 @@ pub mod classic;
 pub mod sharded;
 
 mod argument;
+mod call;
 mod channel;
 mod convert;
 mod date;
@@ -22,6 +23,7 @@ mod subscription;
 mod value;
 
 pub use argument::Argument;
+pub use call::CallId;
 pub use channel::{
     ClassicChannel, ClassicChannels, DEFAULT_PREFIX, ShardedChannel, ShardedChannels, SubscriptionMode,
 };
@@ -29,6 +31,6 @@ pub use details::{Handshake, SocketDetails};
 pub use error::WireFault;
 pub use id::{RequestId, Uid};
 pub use message::{Broadcast, Delivery, Event, Targets};
-pub use operation::{Action, Extent, Operation, Outcome};
+pub use operation::{Action, Extent, Operation, Outcome, RoomKinds};
 pub use opts::Flags;
 pub use subscription::{Subscription, Subscriptions, Ticket};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use socketio::{NamespaceName, RoomName};
+use socketio::{NamespaceName, RoomName, SocketId};
 
-use crate::Targets;
+use crate::{SocketDetails, Targets};
 
 /// Something to be done with, or asked about, the sockets of one namespace, wherever they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,21 @@ pub enum Action {
     Disconnect(Extent),
     /// It is counted.
     Count,
+    /// Its id is told.
+    Identify,
+    /// All that is known of it is told.
+    Fetch,
     /// The rooms that it and others are in are listed; targets do not matter.
-    ListRooms,
+    ListRooms(RoomKinds),
+}
+
+/// Which rooms are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomKinds {
+    /// Those that sockets have joined.
+    Named,
+    /// Also those that sockets have by their ids.
+    All,
 }
 
 /// How far a disconnection goes.
@@ -46,16 +59,23 @@ pub enum Extent {
 pub struct Outcome {
     /// Sockets that the targets name; for [`Action::ListRooms`] those of the namespace.
     pub matched: u32,
-    /// Rooms with members and how many, for [`Action::ListRooms`]; rooms of socket ids are not listed.
+    /// Rooms with members and how many, for [`Action::ListRooms`].
     pub rooms: BTreeMap<RoomName, u32>,
+    /// The sockets that matched, in no order, for [`Action::Identify`].
+    pub ids: Vec<SocketId>,
+    /// The sockets that matched, in no order, for [`Action::Fetch`].
+    pub sockets: Vec<SocketDetails>,
 }
 
 impl Outcome {
-    /// Adds what another shard of the same node answered.
+    /// Adds what another shard, or another node, answered.
     pub fn add(&mut self, other: Self) {
-        self.matched += other.matched;
+        self.matched = self.matched.saturating_add(other.matched);
+        self.ids.extend(other.ids);
+        self.sockets.extend(other.sockets);
         for (room, members) in other.rooms {
-            *self.rooms.entry(room).or_default() += members;
+            let total = self.rooms.entry(room).or_default();
+            *total = total.saturating_add(members);
         }
     }
 }

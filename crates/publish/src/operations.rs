@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adapter::{Action, Extent, Operation, Outcome, Targets};
+use adapter::{Action, Extent, Operation, Outcome, RoomKinds, Targets};
 use roomcast_proto::v1;
 use socketio::{NamespaceName, RoomName};
 use tonic::Status;
@@ -68,11 +68,10 @@ impl<D: Dispatch> Publishing<D> {
     ) -> Result<v1::ListRoomsResponse, Status> {
         let timeout = timeout(request.timeout_ms)?;
         let page = page_size(request.page_size)?;
-        if request.socket_rooms {
-            return Err(FieldFault::new("socket_rooms", Rule::NotServed).into());
-        }
+        let kinds = if request.socket_rooms { RoomKinds::All } else { RoomKinds::Named };
         let namespace = convert::namespace(&request.namespace, &self.config)?;
-        let operation = Operation { namespace, targets: Targets::default(), action: Action::ListRooms };
+        let operation =
+            Operation { namespace, targets: Targets::default(), action: Action::ListRooms(kinds) };
         let (outcome, coverage) = self.dispatch.operate(operation, timeout).await?;
         Ok(rooms_page(outcome, coverage, &request.prefix, &request.page_token, page))
     }
@@ -164,7 +163,7 @@ mod tests {
 
     fn page(prefix: &str, token: &str, size: usize) -> (Vec<String>, String) {
         let rooms = ["a", "b1", "b2", "b3", "c"].map(|name| (RoomName::new(name), 1)).into_iter().collect();
-        let outcome = Outcome { matched: 5, rooms };
+        let outcome = Outcome { matched: 5, rooms, ..Outcome::default() };
         let response = rooms_page(outcome, Coverage::default(), prefix, token, size);
         (response.rooms.into_iter().map(|room| room.name).collect(), response.next_page_token)
     }

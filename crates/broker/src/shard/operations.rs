@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use adapter::{Action, Extent, Operation, Outcome};
+use adapter::{Action, Extent, Handshake, Operation, Outcome, RoomKinds, SocketDetails, Targets};
+use bytes::Bytes;
 use engineio::CloseReason;
 use rooms::SocketKey;
-use socketio::RoomName;
+use socketio::{RoomName, SocketId};
 
 use super::Shard;
 use crate::{connection::SocketRef, encoded::Encoded};
@@ -26,10 +27,11 @@ impl Shard {
         let Some(namespace) = self.find_namespace(operation.namespace.as_str()) else {
             return Outcome::default();
         };
-        if operation.action == Action::ListRooms {
-            return self.list_rooms(namespace);
+        if let Action::ListRooms(kinds) = operation.action {
+            return self.list_rooms(namespace, kinds);
         }
-        let targets = self.targets(namespace, operation);
+        let targets = self.targets(namespace, &operation.targets);
+        let mut outcome = Outcome { matched: count(targets.len()), ..Outcome::default() };
         for target in &targets {
             match &operation.action {
                 Action::Join(rooms) => {
@@ -42,27 +44,55 @@ impl Shard {
                     rooms.iter().for_each(|room| self.leave(target.socket, room.as_str()))
                 }
                 Action::Disconnect(extent) => self.disconnect_target(*target, *extent, now),
-                Action::Count | Action::ListRooms => {}
+                Action::Identify => outcome.ids.extend(self.id_of(target.socket).cloned()),
+                Action::Fetch => outcome.sockets.extend(self.details(*target)),
+                Action::Count | Action::ListRooms(_) => {}
             }
         }
-        Outcome { matched: u32::try_from(targets.len()).unwrap_or(u32::MAX), rooms: BTreeMap::new() }
+        outcome
     }
 
-    fn targets(&mut self, namespace: u32, operation: &Operation) -> Vec<Target> {
-        let mut targets = Vec::new();
+    fn targets(&mut self, namespace: u32, targets: &Targets) -> Vec<Target> {
+        let mut found = Vec::new();
         let rooms = &mut self.namespaces[namespace as usize].rooms;
-        rooms.select(&operation.targets.rooms, &operation.targets.except, |socket: SocketKey, connection| {
-            targets.push(Target { connection, socket: SocketRef { namespace, socket } });
+        rooms.select(&targets.rooms, &targets.except, |socket: SocketKey, connection| {
+            found.push(Target { connection, socket: SocketRef { namespace, socket } });
         });
-        targets
+        found
     }
 
-    fn list_rooms(&self, namespace: u32) -> Outcome {
+    fn id_of(&self, socket: SocketRef) -> Option<&SocketId> {
+        self.namespaces[socket.namespace as usize].rooms.socket(socket.socket).map(|member| &member.id)
+    }
+
+    fn details(&self, target: Target) -> Option<SocketDetails> {
+        let registry = &self.namespaces[target.socket.namespace as usize].rooms;
+        let id = self.id_of(target.socket)?;
+        let own = Some(id.as_room()).filter(|own| registry.is_in(target.socket.socket, own.as_str()));
+        Some(SocketDetails {
+            id: id.clone(),
+            handshake: Handshake::default(),
+            rooms: own.into_iter().chain(registry.rooms_of(target.socket.socket).cloned()).collect(),
+            data: Bytes::from_static(b"{}"),
+        })
+    }
+
+    fn list_rooms(&mut self, namespace: u32, kinds: RoomKinds) -> Outcome {
         let registry = &self.namespaces[namespace as usize].rooms;
-        let members = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        let rooms: BTreeMap<RoomName, u32> =
-            registry.rooms().map(|(room, count)| (room.clone(), members(count))).collect();
-        Outcome { matched: members(registry.len()), rooms }
+        let mut rooms: BTreeMap<RoomName, u32> =
+            registry.rooms().map(|(room, members)| (room.clone(), count(members))).collect();
+        let matched = count(registry.len());
+        if kinds == RoomKinds::All {
+            for target in self.targets(namespace, &Targets::default()) {
+                let registry = &self.namespaces[namespace as usize].rooms;
+                let own = self.id_of(target.socket).map(SocketId::as_room);
+                // A socket may have left its own room; and others may have joined it.
+                if let Some(own) = own.filter(|own| registry.is_in(target.socket.socket, own.as_str())) {
+                    *rooms.entry(own).or_default() += 1;
+                }
+            }
+        }
+        Outcome { matched, rooms, ..Outcome::default() }
     }
 
     fn disconnect_target(&mut self, target: Target, extent: Extent, now: Instant) {
@@ -94,4 +124,8 @@ impl Shard {
         self.send(connection, packet.into());
         self.disconnect(connection, name.as_str());
     }
+}
+
+fn count(things: usize) -> u32 {
+    u32::try_from(things).unwrap_or(u32::MAX)
 }

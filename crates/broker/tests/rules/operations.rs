@@ -1,6 +1,6 @@
 //! What back ends and other nodes do with sockets.
 
-use adapter::{Action, Extent, Operation, Outcome, Targets};
+use adapter::{Action, Extent, Operation, Outcome, RoomKinds, Targets};
 use socketio::{NamespaceName, RoomName};
 
 use crate::harness::{Broker, Socket, V4, sid_in};
@@ -66,7 +66,7 @@ fn rooms_are_listed_with_their_members_and_without_private_ones() {
     broker.connect_in("b");
     broker.connect_in("b");
     broker.connect_in("a");
-    let outcome = operate(&mut broker, &[], &[], Action::ListRooms);
+    let outcome = operate(&mut broker, &[], &[], Action::ListRooms(RoomKinds::Named));
     assert_eq!(outcome.matched, 3);
     assert_eq!(
         outcome.rooms.into_iter().collect::<Vec<_>>(),
@@ -78,7 +78,8 @@ fn rooms_are_listed_with_their_members_and_without_private_ones() {
 fn a_namespace_without_sockets_matches_nothing() {
     let mut broker = Broker::dev();
     broker.open(V4);
-    for action in [Action::Count, Action::ListRooms, Action::Disconnect(Extent::Connection)] {
+    for action in [Action::Count, Action::ListRooms(RoomKinds::Named), Action::Disconnect(Extent::Connection)]
+    {
         assert_eq!(operate(&mut broker, &[], &[], action), Outcome::default());
     }
 }

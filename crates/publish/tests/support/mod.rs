@@ -124,7 +124,7 @@ impl Dispatch for Recorder {
         self.operated.lock().unwrap().push(operation);
         let rooms = [("a", 1), ("b", 2)].map(|(room, members)| (RoomName::new(room), members)).into();
         Ok((
-            Outcome { matched: 3, rooms },
+            Outcome { matched: 3, rooms, ..Outcome::default() },
             Coverage { nodes_asked: 2, nodes_answered: 1, nodes_missing: Vec::new() },
         ))
     }
