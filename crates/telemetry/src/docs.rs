@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use engineio::{CloseReason, Transport};
 
-use crate::labels::{ConnectRefusal, FaultCause, Label, Refusal};
+use crate::labels::{
+    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal, Refusal,
+};
 use crate::{events, names};
 
 const METRICS: &str = include_str!("../../../docs/metrics.md");
@@ -50,6 +52,9 @@ fn every_value_of_a_label_is_documented() {
         values::<Refusal>("`cause`"),
         values::<ConnectRefusal>("`cause`"),
         values::<FaultCause>("`cause`"),
+        values::<ForwardedRequest>("`request`"),
+        values::<ForwardFailure>("`cause`"),
+        values::<PeerRefusal>("`cause`"),
     ];
     let mut label = "";
     let mut documented = BTreeSet::new();

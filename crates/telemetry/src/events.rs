@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use tracing::{Level, Value};
 
+use crate::labels::{ForwardFailure, Label as _, PeerRefusal};
 use crate::repeats::{Repeats, now_ms};
 
 /// Something that happened, and how it is told.
@@ -89,9 +90,17 @@ happenings! {
 
     /// A port is open.
     INFO Listening = "listening", "listening" {
-        /// Which: `client`, `grpc` or `ops`.
+        /// Which: `client`, `grpc`, `ops` or `cluster`.
         port: &'static str,
         /// Where.
+        address: SocketAddr,
+    }
+
+    /// Other gateways may forward requests to this one.
+    INFO PeersExpected = "peers_expected", "other gateways reach this one here" {
+        /// The number by which session ids name this gateway.
+        node: u16,
+        /// What `cluster.advertise` says, or what follows from `cluster.listen`.
         address: SocketAddr,
     }
 
@@ -145,12 +154,33 @@ happenings! {
         error: String,
     }
 
+    /// Requests between gateways are signed with a key that everybody knows.
+    WARN InsecureCluster = "insecure_cluster", "cluster.insecure: the key that gateways share is no secret; set node.secret_file" {}
+
+    /// A request could not be forwarded, or its answer did not come.
+    WARN ForwardFailed = "forward_failed", "a request was not answered by the gateway that owns its session; its client reconnects" {
+        /// The number of the owner.
+        node: u16,
+        /// Why, as the metric has it.
+        cause: ForwardFailure,
+        /// The same at length.
+        error: String,
+    }
+
+    /// A request on the cluster port was refused with 401.
+    WARN PeerRequestRefused = "peer_request_refused", "a request on the cluster port is not from a gateway of this cluster" {
+        /// Why, as the metric has it.
+        cause: PeerRefusal,
+        /// From where it came.
+        address: String,
+    }
+
     /// The drain took longer than it may.
     WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {}
 
     /// A connection could not be accepted; it is tried again.
     ERROR AcceptFailed = "accept_failed", "no connection could be accepted; is the limit of open files reached?" {
-        /// Which port: `client`, `grpc` or `ops`.
+        /// Which port: `client`, `grpc`, `ops` or `cluster`.
         port: &'static str,
         /// Why.
         error: String,
@@ -187,6 +217,18 @@ macro_rules! plain_fields {
 }
 
 plain_fields!(bool, u16, u32, u64, usize, &'static str);
+
+macro_rules! label_fields {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn value(&self) -> impl Value {
+                self.as_str()
+            }
+        }
+    )*};
+}
+
+label_fields!(ForwardFailure, PeerRefusal);
 
 impl Field for String {
     fn value(&self) -> impl Value {

@@ -120,6 +120,50 @@ label! {
     }
 }
 
+label! {
+    /// What is forwarded to the gateway that owns the session.
+    ForwardedRequest {
+        /// A request for what waits for the client.
+        Poll = "poll",
+        /// A request with packets of the client.
+        Push = "push",
+        /// A request for a WebSocket.
+        Upgrade = "upgrade",
+        /// A request of another method, which its owner refuses.
+        Other = "other",
+    }
+}
+
+label! {
+    /// Why a forwarded request has no answer of its owner.
+    ForwardFailure {
+        /// The directory has no gateway of this number.
+        UnknownNode = "unknown_node",
+        /// As many connections to the owner are open as may be.
+        Busy = "busy",
+        /// The owner could not be connected to.
+        Unreachable = "unreachable",
+        /// The connection ended before the answer.
+        Broken = "broken",
+        /// The answer did not come in time.
+        Late = "late",
+        /// The owner did not take this gateway for one of its cluster.
+        Unauthorized = "unauthorized",
+    }
+}
+
+label! {
+    /// Why a request on the cluster port was refused.
+    PeerRefusal {
+        /// It is not signed at all.
+        Unsigned = "unsigned",
+        /// It was signed too long ago, or by a clock that differs.
+        Stale = "stale",
+        /// It was not signed with the key of this cluster, or changed on its way.
+        Forged = "forged",
+    }
+}
+
 impl Label for Transport {
     const ALL: &'static [Self] = &[Self::Polling, Self::WebSocket];
 

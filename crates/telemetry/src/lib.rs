@@ -14,11 +14,12 @@ mod shard;
 
 pub use events::{
     AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
-    DrainFinished, DrainStarted, GatewayStarted, GatewayStopped, Happening, Listening, PublishServerFailed,
-    ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
+    DrainFinished, DrainStarted, ForwardFailed, GatewayStarted, GatewayStopped, Happening, InsecureCluster,
+    Listening, PeerRequestRefused, PeersExpected, PublishServerFailed, ReadinessChanged, ShardFailed,
+    SlowClientClosed, TlsFailed, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
-pub use labels::{ConnectRefusal, FaultCause, Refusal};
+pub use labels::{ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, PeerRefusal, Refusal};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use publish::PublishMetrics;
 pub use shard::{ShardCounts, ShardMetrics};

@@ -86,6 +86,16 @@ metrics_table! {
         "Clients refused a namespace.";
     PEER_FAULTS: Counter "roomcast_peer_faults_total" Count ["shard", "cause"]
         "Sessions that ended, or upgrades that failed, because of what the client sent.";
+    FORWARDS: Counter "roomcast_forwards_total" Count ["shard", "request"]
+        "Requests forwarded to the gateway that owns their session.";
+    FORWARD_FAILURES: Counter "roomcast_forward_failures_total" Count ["shard", "cause"]
+        "Requests that could not be forwarded, or whose answer did not come.";
+    FORWARD_DURATION: Histogram "roomcast_forward_duration_seconds" Seconds ["shard"]
+        "Time from forwarding a push or upgrade to its answer.";
+    SPLICED: Gauge "roomcast_spliced_websockets" Count ["shard"]
+        "WebSockets whose bytes are passed between a client and the gateway that owns its session.";
+    PEER_REQUESTS_REFUSED: Counter "roomcast_peer_requests_refused_total" Count ["shard", "cause"]
+        "Requests on the cluster port that no gateway of this cluster has signed.";
     PUBLISH_CALLS: Counter "roomcast_publish_calls_total" Count ["code"]
         "Calls of the publish API, by gRPC status.";
     PUBLISH_DURATION: Histogram "roomcast_publish_duration_seconds" Seconds []

@@ -5,7 +5,9 @@ use std::time::Duration;
 use engineio::{CloseReason, Transport};
 use metrics::{Counter, Gauge, Histogram};
 
-use crate::labels::{ConnectRefusal, FaultCause, Label, Refusal};
+use crate::labels::{
+    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal, Refusal,
+};
 use crate::names::{self, Metric};
 
 /// What a shard counted since it last reported.
@@ -54,6 +56,11 @@ pub struct ShardMetrics {
     requests_refused: ByLabel<Counter>,
     connects_refused: ByLabel<Counter>,
     peer_faults: ByLabel<Counter>,
+    forwards: ByLabel<Counter>,
+    forward_failures: ByLabel<Counter>,
+    forward_duration: Histogram,
+    spliced: Gauge,
+    peer_requests_refused: ByLabel<Counter>,
 }
 
 impl ShardMetrics {
@@ -94,6 +101,14 @@ impl ShardMetrics {
             requests_refused: ByLabel::new::<Refusal>("cause", by_cause(names::REQUESTS_REFUSED)),
             connects_refused: ByLabel::new::<ConnectRefusal>("cause", by_cause(names::CONNECTS_REFUSED)),
             peer_faults: ByLabel::new::<FaultCause>("cause", by_cause(names::PEER_FAULTS)),
+            forwards: ByLabel::new::<ForwardedRequest>("request", by_cause(names::FORWARDS)),
+            forward_failures: ByLabel::new::<ForwardFailure>("cause", by_cause(names::FORWARD_FAILURES)),
+            forward_duration: names::FORWARD_DURATION.histogram(vec![shard.clone()]),
+            spliced: names::SPLICED.gauge(vec![shard.clone()]),
+            peer_requests_refused: ByLabel::new::<PeerRefusal>(
+                "cause",
+                by_cause(names::PEER_REQUESTS_REFUSED),
+            ),
         }
     }
 
@@ -163,6 +178,32 @@ impl ShardMetrics {
     /// A client was refused a namespace.
     pub fn connect_refused(&self, cause: ConnectRefusal) {
         self.connects_refused.with(cause, |counter| counter.increment(1));
+    }
+
+    /// A request was forwarded to the gateway that owns its session.
+    pub fn forwarded(&self, request: ForwardedRequest) {
+        self.forwards.with(request, |counter| counter.increment(1));
+    }
+
+    /// A forwarded request has no answer of its owner.
+    pub fn forward_failed(&self, cause: ForwardFailure) {
+        self.forward_failures.with(cause, |counter| counter.increment(1));
+    }
+
+    /// The owner answered so long after the request was forwarded.
+    pub fn forward_answered(&self, took: Duration) {
+        self.forward_duration.record(took.as_secs_f64());
+    }
+
+    /// So many WebSockets are passed on now.
+    pub fn set_spliced(&self, count: usize) {
+        // Exact up to 2^53.
+        self.spliced.set(count as f64);
+    }
+
+    /// A request on the cluster port was refused.
+    pub fn peer_request_refused(&self, cause: PeerRefusal) {
+        self.peer_requests_refused.with(cause, |counter| counter.increment(1));
     }
 
     /// A client did what it must not.
