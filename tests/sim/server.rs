@@ -318,6 +318,8 @@ impl World {
                 Output::Resume(link) => self.resume(node, link),
                 // Bodies come whole here.
                 Output::CutPush(_) => {}
+                // Nobody calls here.
+                Output::CallAnswered { .. } | Output::CallLost { .. } | Output::CallEnded(_) => {}
                 Output::Happening(happening) => self.note(format!("{happening:?}")),
             }
         }

@@ -22,6 +22,8 @@ pub struct LimitsConfig {
     pub connections: u32,
     /// How long a new connection may take to send its request head, in ms. Default 10000.
     pub request_timeout_ms: u32,
+    /// Broadcasts that may wait for acknowledgements at once; one more is refused. Default 1000.
+    pub pending_calls_max: u32,
 }
 
 impl Default for LimitsConfig {
@@ -35,6 +37,7 @@ impl Default for LimitsConfig {
             attachments_per_packet: 10,
             connections: 1_000_000,
             request_timeout_ms: 10_000,
+            pending_calls_max: 1000,
         }
     }
 }

@@ -71,14 +71,14 @@ impl Encoded {
         Self { buffer, start, text, attachments, rare: OnceLock::new() }
     }
 
-    /// Encodes the event of a broadcast for the clients of its namespace.
-    pub fn event(broadcast: &Broadcast) -> Self {
+    /// Encodes the event of a broadcast for the clients of its namespace, who acknowledge `ack` if there is one.
+    pub fn event(broadcast: &Broadcast, ack: Option<u64>) -> Self {
         let Event { json, attachments } = &broadcast.event;
         Self::with_attachments(attachments.clone(), |out| {
             out.reserve(json.len() + broadcast.namespace.as_str().len() + 16);
             out.push(b'4');
             let json = std::str::from_utf8(json).unwrap_or("[]");
-            socketio::encode_event(out, broadcast.namespace.as_str(), None, attachments.len(), json);
+            socketio::encode_event(out, broadcast.namespace.as_str(), ack, attachments.len(), json);
         })
     }
 
@@ -159,7 +159,7 @@ pub struct Publication {
 impl Publication {
     /// Encodes `broadcast` for all its recipients.
     pub fn new(broadcast: Broadcast) -> Self {
-        let encoded = Arc::new(Encoded::event(&broadcast));
+        let encoded = Arc::new(Encoded::event(&broadcast, None));
         Self { broadcast, encoded }
     }
 }

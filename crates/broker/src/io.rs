@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use adapter::{Subscription, Ticket};
+use adapter::{Argument, CallId, Subscription, Ticket};
 use bytes::Bytes;
 use engineio::{BodyForm, CloseReason, PeerFault, Transport};
+use socketio::SocketId;
 
 use crate::encoded::Publication;
 
@@ -66,6 +67,25 @@ pub enum Output {
     CutPush(ConnectionKey),
     /// Reading from this link may go on.
     Resume(LinkId),
+    /// A client has acknowledged what [`Shard::call`](crate::Shard::call) sent it; the answer is the array of
+    /// all its arguments.
+    CallAnswered {
+        /// The call.
+        call: CallId,
+        /// Who answers.
+        socket: SocketId,
+        /// What.
+        answer: Argument,
+    },
+    /// A socket that was asked is gone and will not answer.
+    CallLost {
+        /// The call.
+        call: CallId,
+        /// Who is gone.
+        socket: SocketId,
+    },
+    /// No answer is awaited any more: all have come or are lost, or the deadline is over.
+    CallEnded(CallId),
     /// For metrics and logs.
     Happening(Happening),
 }

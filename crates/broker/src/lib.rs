@@ -13,5 +13,5 @@ mod wheel;
 pub use config::{AuthConfig, EventAction, EventRule, LimitsConfig, NamespaceConfig, RoomRule};
 pub use encoded::{Dialect, Encoded, Publication};
 pub use io::{ConnectRefusal, ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId, Sink};
-pub use shard::{Flow, Opening, Reach, Refusal, Shard, ShardConfig};
+pub use shard::{Flow, Opening, Reach, Refusal, Shard, ShardConfig, TooManyCalls};
 pub use wheel::TICK;

@@ -66,6 +66,10 @@ impl Item {
         let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
         Self { message, size, delivery }
     }
+
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
 }
 
 impl Clone for Item {

@@ -4,6 +4,7 @@
 //! and put connections on the dirty list; [`Shard::flush`] then writes each dirty connection once, through a
 //! [`Sink`](crate::Sink). What other parts of the node have to do comes out of [`Shard::poll_output`].
 
+mod calls;
 mod client_events;
 mod delivery;
 mod lifecycle;
@@ -29,8 +30,8 @@ use rooms::Registry;
 use slab::Slab;
 use socketio::{DecodeLimits, NamespaceName};
 
-use self::polling::ProbeAnswer;
-pub use self::{delivery::Reach, lifecycle::Opening, packets::Flow, polling::Refusal};
+use self::{calls::Calls, polling::ProbeAnswer};
+pub use self::{calls::TooManyCalls, delivery::Reach, lifecycle::Opening, packets::Flow, polling::Refusal};
 use crate::{
     config::{LimitsConfig, NamespaceConfig},
     connection::Connection,
@@ -109,6 +110,7 @@ pub struct Shard {
     probe_answers: Vec<ProbeAnswer>,
     /// Polls to be answered beside the outbox of their connection.
     late_answers: Vec<(PollId, Payload)>,
+    calls: Calls,
     /// Filled by one turn and drained at its end.
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -146,6 +148,7 @@ impl Shard {
             doomed: Vec::new(),
             probe_answers: Vec::new(),
             late_answers: Vec::new(),
+            calls: Calls::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             constants: Constants::new(),

@@ -307,6 +307,8 @@ impl Driver {
             Output::CutPush(key) => drop(self.pushes.remove(&key)),
             // The memory adapter has nothing to subscribe to, and the shard knows.
             Output::Subscribe(..) | Output::Unsubscribe(_) => {}
+            // No command makes calls yet.
+            Output::CallAnswered { .. } | Output::CallLost { .. } | Output::CallEnded(_) => {}
             Output::Happening(happening) => self.context.record(&happening),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use adapter::Delivery;
+use adapter::{Delivery, Targets};
+use rooms::SocketKey;
 
 use super::{Namespace, Shard};
 use crate::{encoded::Publication, io::ConnectionKey, outbox::Item};
@@ -26,18 +27,31 @@ impl Shard {
     /// Costs a reference count and a place in a queue per recipient; the writing is one gathered write per
     /// recipient and turn, in [`Self::flush`].
     pub fn deliver(&mut self, publication: &Publication) -> Reach {
-        let mut reach = Reach::default();
         let broadcast = &publication.broadcast;
-        let Some(namespace) = self.find_namespace(broadcast.namespace.as_str()) else { return reach };
+        let Some(namespace) = self.find_namespace(broadcast.namespace.as_str()) else {
+            return Reach::default();
+        };
+        let item = Item::new(Arc::clone(&publication.encoded), broadcast.delivery);
+        self.queue(namespace, &broadcast.targets, &item, |_| ())
+    }
+
+    /// Queues a message for the sockets that `targets` names, and names each that will get it to `queued`.
+    #[inline]
+    pub(super) fn queue(
+        &mut self,
+        namespace: u32,
+        targets: &Targets,
+        item: &Item,
+        mut queued: impl FnMut(SocketKey),
+    ) -> Reach {
+        let mut reach = Reach::default();
         let Namespace { rooms, .. } = &mut self.namespaces[namespace as usize];
         let bytes_max = self.limits.outbox_bytes;
-        let item = Item::new(Arc::clone(&publication.encoded), broadcast.delivery);
         let mut volatile_dropped = 0;
-        let targets = &broadcast.targets;
-        let selection = rooms.select(&targets.rooms, &targets.except, |_, index| {
+        let selection = rooms.select(&targets.rooms, &targets.except, |socket, index| {
             let connection = &mut self.connections[index as usize];
             // Closing connections have no sockets any more: only readiness is to be asked for.
-            if broadcast.delivery == Delivery::Volatile && !connection.is_ready() {
+            if item.delivery() == Delivery::Volatile && !connection.is_ready() {
                 reach.dropped_volatile += 1;
                 return;
             }
@@ -45,6 +59,7 @@ impl Shard {
                 Ok(dropped) => {
                     volatile_dropped += dropped;
                     reach.written += 1;
+                    queued(socket);
                     if !connection.dirty {
                         connection.dirty = true;
                         self.dirty.push(index);

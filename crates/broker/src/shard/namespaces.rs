@@ -160,6 +160,7 @@ impl Shard {
     }
 
     fn end_socket(&mut self, socket: SocketRef) {
+        self.forsake_calls(socket);
         let rooms = &mut self.namespaces[socket.namespace as usize].rooms;
         let mut given_up = Vec::new();
         match self.subscriptions {

@@ -61,7 +61,8 @@ impl Shard {
         found
     }
 
-    fn id_of(&self, socket: SocketRef) -> Option<&SocketId> {
+    /// The public id of a socket.
+    pub(super) fn id_of(&self, socket: SocketRef) -> Option<&SocketId> {
         self.namespaces[socket.namespace as usize].rooms.socket(socket.socket).map(|member| &member.id)
     }
 

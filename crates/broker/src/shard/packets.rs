@@ -108,8 +108,7 @@ impl Shard {
             SocketPacketKind::Event | SocketPacketKind::BinaryEvent => {
                 self.handle_event(index, incoming, now);
             }
-            // Nothing here asks clients for acknowledgements yet; the reference ignores unknown ids too.
-            SocketPacketKind::Ack | SocketPacketKind::BinaryAck => {}
+            SocketPacketKind::Ack | SocketPacketKind::BinaryAck => self.handle_ack(index, incoming),
             SocketPacketKind::ConnectError => self.offend(index, "CONNECT_ERROR from a client", now),
         }
         self.flow_of(index, Lane::Main)

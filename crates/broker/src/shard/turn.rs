@@ -4,7 +4,7 @@ use std::{io::IoSlice, time::Instant};
 
 use engineio::{CloseReason, Expired, Revision, Transport};
 
-use super::{LINK_KEY, Shard, polling::ProbeAnswer};
+use super::{LINK_KEY, Shard, calls::CALLS_KEY, polling::ProbeAnswer};
 use crate::{
     encoded::Dialect,
     io::{ConnectionKey, Happening, LinkId, Sink},
@@ -31,6 +31,7 @@ impl Shard {
         for (key, tick) in due.drain(..) {
             match key & LINK_KEY {
                 0 => self.handle_timeout(key, tick, now),
+                _ if key == CALLS_KEY => self.expire_calls(tick, now),
                 _ => expired(LinkId(key & !LINK_KEY)),
             }
         }

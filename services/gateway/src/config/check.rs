@@ -24,7 +24,7 @@ const MS_MAX: u64 = 3_600_000;
 const U32_MAX: u64 = u32::MAX as u64;
 
 /// Numbers whose type holds more than makes sense.
-const RANGES: [Range; 13] = [
+const RANGES: [Range; 14] = [
     ("engine.ping_interval_ms", 1, MS_MAX, |config| config.engine.ping_interval_ms.into()),
     ("engine.ping_timeout_ms", 1, MS_MAX, |config| config.engine.ping_timeout_ms.into()),
     ("engine.upgrade_timeout_ms", 1, MS_MAX, |config| config.engine.upgrade_timeout_ms.into()),
@@ -36,6 +36,7 @@ const RANGES: [Range; 13] = [
     ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
     ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),
     ("shutdown.drain_ms", 0, MS_MAX, |config| config.shutdown.drain_ms.into()),
+    ("limits.pending_calls_max", 1, U32_MAX, |config| config.limits.pending_calls_max.into()),
     ("shutdown.deadline_ms", 1, MS_MAX, |config| config.shutdown.deadline_ms.into()),
     // Preflights of more than a day are cut short by every browser.
     ("client.cors.max_age_s", 0, 86_400, |config| config.client.cors.max_age_s.unwrap_or(0).into()),
