@@ -5,13 +5,14 @@ use toml::{Table, Value};
 use crate::{assert_none, file, files};
 
 /// Which packages of ours a package of ours may know, `roomcast-` left out. An arrow points one way.
-const KNOWS: [(&str, &[&str]); 9] = [
+const KNOWS: [(&str, &[&str]); 10] = [
     ("engineio", &[]),
     ("websocket", &[]),
     ("socketio", &[]),
     ("proto", &[]),
     ("rooms", &["socketio"]),
     ("adapter", &["socketio"]),
+    ("cluster", &["adapter", "socketio"]),
     ("broker", &["adapter", "engineio", "rooms", "socketio", "websocket"]),
     // For the labels of closes and faults.
     ("telemetry", &["engineio"]),
@@ -22,7 +23,8 @@ const KNOWS: [(&str, &[&str]); 9] = [
 const SEES_ALL: [&str; 4] = ["services/", "benches/", "tests/", "xtask/"];
 
 /// Packages that take bytes and time, and do nothing themselves.
-pub(crate) const NO_IO: [&str; 6] = ["adapter", "broker", "engineio", "rooms", "socketio", "websocket"];
+pub(crate) const NO_IO: [&str; 7] =
+    ["adapter", "broker", "cluster", "engineio", "rooms", "socketio", "websocket"];
 
 /// Crates that do IO, know a clock or report, with all whose name begins so and with a hyphen.
 const IO: [&str; 12] = [

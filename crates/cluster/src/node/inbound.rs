@@ -1,0 +1,141 @@
+//! What comes from the channels.
+
+use std::time::Instant;
+
+use adapter::sharded::{self, Content};
+use adapter::{Broadcast, ClassicChannel, WireFault, classic};
+use bytes::Bytes;
+use socketio::NamespaceName;
+
+use super::{Channels, Node};
+use crate::config::{Family, ListenMode};
+use crate::io::{Happening, Output, ShardSet, only_room};
+use crate::wanted::Role;
+
+impl Node {
+    /// A message has come on a channel; for a pattern, the channel that it was published on.
+    ///
+    /// What cannot be understood is counted and skipped: whoever can publish to Redis can write anything.
+    pub fn handle_message(&mut self, channel: &[u8], payload: Bytes, now: Instant) {
+        let Some(found) = self.wanted.find(channel) else { return self.handle_matched(channel, &payload) };
+        let (namespace, role, holders) = (found.namespace.clone(), found.role.clone(), found.holders);
+        let handled = match (self.config.family, role) {
+            (Family::Sharded(_), Role::Presence) | (_, Role::Presence) => Ok(()),
+            (Family::Sharded(_), role) => self.handle_sharded(&namespace, &role, holders, &payload, now),
+            (Family::Classic, Role::Requests) => self.handle_request(&namespace, &payload, now),
+            (Family::Classic, Role::Responses) => self.handle_response(&payload),
+            (Family::Classic, role) => self.handle_broadcast(Some(&namespace), &role, holders, &payload),
+        };
+        if let Err(fault) = handled {
+            self.skip(channel, &namespace, fault);
+        }
+    }
+
+    /// A message on a channel that was not asked for by name: a pattern's, or one just given back.
+    fn handle_matched(&mut self, channel: &[u8], payload: &[u8]) {
+        if self.config.family != Family::Classic || self.config.listen != ListenMode::Pattern {
+            return;
+        }
+        let Ok(channel) = std::str::from_utf8(channel) else { return };
+        // Several patterns may match: the packet says which namespace it is for, as it does for Node.
+        if let Err(fault) = self.handle_broadcast_matched(channel, payload) {
+            self.skip(channel.as_bytes(), &NamespaceName::main(), fault);
+        }
+    }
+
+    fn handle_broadcast_matched(&mut self, channel: &str, payload: &[u8]) -> Result<(), WireFault> {
+        let Some(broadcast) = self.foreign_broadcast(payload)? else { return Ok(()) };
+        let Some(namespace) = self.namespaces.get(&broadcast.namespace) else { return Ok(()) };
+        let Channels::Classic(channels) = &*namespace.channels else { return Ok(()) };
+        if let Some(ClassicChannel::Namespace | ClassicChannel::Room(_)) = channels.parse(channel) {
+            let holders = namespace.holders;
+            self.deliver(holders, broadcast);
+        }
+        Ok(())
+    }
+
+    fn handle_broadcast(
+        &mut self,
+        namespace: Option<&NamespaceName>,
+        role: &Role,
+        holders: ShardSet,
+        payload: &[u8],
+    ) -> Result<(), WireFault> {
+        let Some(broadcast) = self.foreign_broadcast(payload)? else { return Ok(()) };
+        // Node ignores what names another namespace than the channel's.
+        if namespace.is_some_and(|name| *name != broadcast.namespace) {
+            return Ok(());
+        }
+        self.deliver_from(role, holders, broadcast);
+        Ok(())
+    }
+
+    /// The broadcast, unless it is this node's own.
+    fn foreign_broadcast(&mut self, payload: &[u8]) -> Result<Option<Broadcast>, WireFault> {
+        if classic::sender(payload) == Some(self.uid.as_str()) {
+            self.stats.echoes += 1;
+            return Ok(None);
+        }
+        let inbound = classic::decode_broadcast(payload, &self.config.decode_limits)?;
+        Ok(Some(inbound.broadcast))
+    }
+
+    fn deliver_from(&mut self, role: &Role, holders: ShardSet, broadcast: Broadcast) {
+        // The channel is a filter; whom a message is for is said inside, and only then can it be narrowed down.
+        let is_for_the_room =
+            matches!((role, only_room(&broadcast)), (Role::Room(room), Some(only)) if room == only);
+        let shards = match is_for_the_room {
+            true => holders,
+            false => self.namespaces.get(&broadcast.namespace).map_or(holders, |found| found.holders),
+        };
+        self.deliver(shards, broadcast);
+    }
+
+    fn deliver(&mut self, shards: ShardSet, broadcast: Broadcast) {
+        if !shards.is_empty() {
+            self.stats.delivered += 1;
+            self.outputs.push_back(Output::Deliver(shards, broadcast));
+        }
+    }
+
+    fn handle_sharded(
+        &mut self,
+        namespace: &NamespaceName,
+        role: &Role,
+        holders: ShardSet,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), WireFault> {
+        let message = sharded::decode(payload, &self.config.decode_limits)?;
+        if message.uid == self.uid {
+            self.stats.echoes += 1;
+            return Ok(());
+        }
+        if message.namespace != *namespace {
+            return Ok(());
+        }
+        match message.content {
+            Content::Broadcast { targets, delivery, event, request_id: None, .. } => {
+                let namespace = message.namespace;
+                self.deliver_from(role, holders, Broadcast { namespace, targets, delivery, event });
+            }
+            content => self.handle_sharded_request(&message.uid, namespace, content, now),
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, channel: &[u8], namespace: &NamespaceName, fault: WireFault) {
+        self.stats.undecodable += 1;
+        let channels = self.channels(namespace);
+        // Rooms are not for logs.
+        let channel = match &*channels {
+            _ if channel == channels.census().as_bytes() => channels.census().to_owned(),
+            Channels::Classic(names) if channel.starts_with(names.response().as_bytes()) => {
+                names.response().to_owned()
+            }
+            Channels::Classic(names) => names.namespace().to_owned(),
+            Channels::Sharded(names) => names.main().to_owned(),
+        };
+        self.outputs.push_back(Output::Happening(Happening::Undecodable { channel, fault }));
+    }
+}

@@ -1,0 +1,320 @@
+//! The channels that this node wants, as a set to be brought into force.
+//!
+//! ```text
+//!            want                 confirmed              last holder gone
+//!  (absent) ──────▶ Asked ───────────────────▶ InForce ─────────────────▶ Lingering ──▶ (absent)
+//!                     ▲    connection lost ◀──────┘  ▲        want            │ linger over: given back
+//!                     └──────────────────────────────└────────────────────────┘
+//! ```
+//!
+//! While the connection is away nothing waits: what others publish is lost in any case, and the node says so.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use adapter::Ticket;
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use socketio::{NamespaceName, RoomName};
+
+use crate::io::{Listen, Output, ShardSet};
+
+/// Channels named in one command, so that Redis serves others between two of them.
+const CHANNELS_PER_COMMAND: usize = 1_000;
+
+/// What a channel is to this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Broadcasts to one room.
+    Room(RoomName),
+    /// Broadcasts to the whole namespace or to several rooms; with the sharded family everything that has no
+    /// channel of its own.
+    Namespace,
+    /// Requests of other nodes.
+    Requests,
+    /// Answers of other nodes.
+    Responses,
+    /// Nothing is published on it: who listens is a Roomcast node.
+    Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Subscribed to, but not confirmed; while the connection is away, to be subscribed to when it is back.
+    Asked,
+    InForce,
+    /// In force or asked for, but nobody here needs it any more.
+    Lingering(Instant),
+}
+
+/// One wanted channel.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) namespace: NamespaceName,
+    pub(crate) role: Role,
+    listen: Listen,
+    /// The shards that need it.
+    pub(crate) holders: ShardSet,
+    state: State,
+    waiting: Vec<(u8, Ticket)>,
+    /// Was wanted when the connection came up, and has not been confirmed since.
+    is_restoring: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Hashed from the node's own generator, so that one seed gives one order.
+    entries: HashMap<Bytes, Entry, FixedState>,
+    linger: Duration,
+    is_up: bool,
+    /// To be subscribed to at the end of the turn.
+    fresh: Vec<(Listen, Bytes)>,
+    /// When lingering channels are given back, the earliest first; some are held again by then.
+    farewells: VecDeque<(Instant, Bytes)>,
+    /// Tickets whose wait is over, by shard.
+    confirmed: Vec<(u8, Vec<Ticket>)>,
+    in_force: usize,
+    restoring: usize,
+}
+
+impl Wanted {
+    pub(crate) fn new(linger: Duration, seed: u64) -> Self {
+        Self {
+            entries: HashMap::with_hasher(FixedState::with_seed(seed)),
+            linger,
+            is_up: false,
+            fresh: Vec::new(),
+            farewells: VecDeque::new(),
+            confirmed: Vec::new(),
+            in_force: 0,
+            restoring: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn in_force(&self) -> usize {
+        self.in_force
+    }
+
+    /// Whether everything wanted is in force.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_up && self.restoring == 0
+    }
+
+    /// What a channel is to this node; `None` if it is not wanted, or not any more.
+    pub(crate) fn find(&self, channel: &[u8]) -> Option<&Entry> {
+        self.entries.get(channel)
+    }
+
+    /// A shard needs a channel; the ticket waits until it is in force.
+    pub(crate) fn want(
+        &mut self,
+        listen: Listen,
+        channel: Bytes,
+        (namespace, role): (NamespaceName, Role),
+        shard: u8,
+        ticket: Option<Ticket>,
+    ) {
+        let entry = self.entries.entry(channel.clone()).or_insert_with(|| {
+            self.fresh.push((listen, channel));
+            Entry {
+                namespace,
+                role,
+                listen,
+                holders: ShardSet::default(),
+                state: State::Asked,
+                waiting: Vec::new(),
+                is_restoring: false,
+            }
+        });
+        entry.holders.insert(shard);
+        if let State::Lingering(_) = entry.state {
+            // Redis confirms in order: had it not been confirmed yet, a second confirmation would be awaited.
+            entry.state = State::InForce;
+            self.in_force += 1;
+        }
+        let Some(ticket) = ticket else { return };
+        match entry.state {
+            State::Asked if self.is_up => entry.waiting.push((shard, ticket)),
+            _ => confirm(&mut self.confirmed, shard, ticket),
+        }
+    }
+
+    /// Makes a ticket wait for a channel that is wanted already; for one that is not, the wait is over.
+    pub(crate) fn await_channel(&mut self, channel: &[u8], shard: u8, ticket: Ticket) {
+        match self.entries.get_mut(channel) {
+            Some(entry) if self.is_up && entry.state == State::Asked => entry.waiting.push((shard, ticket)),
+            _ => confirm(&mut self.confirmed, shard, ticket),
+        }
+    }
+
+    /// A shard does not need a channel any more.
+    pub(crate) fn release(&mut self, channel: &[u8], shard: u8, now: Instant) {
+        let Some((key, _)) = self.entries.get_key_value(channel) else { return };
+        let key = key.clone();
+        let Some(entry) = self.entries.get_mut(channel) else { return };
+        entry.holders.remove(shard);
+        if !entry.holders.is_empty() || matches!(entry.state, State::Lingering(_)) {
+            return;
+        }
+        match entry.state {
+            State::InForce => {
+                self.in_force -= 1;
+                let until = now + self.linger;
+                entry.state = State::Lingering(until);
+                self.farewells.push_back((until, key));
+            }
+            // Not confirmed yet: it is given back once it is, or never asked for while Redis is away.
+            State::Asked if self.is_up => {}
+            _ => drop(self.entries.remove(channel)),
+        }
+    }
+
+    /// Redis says that a channel is in force. Returns how many there are once the last one of a restored
+    /// connection is.
+    pub(crate) fn handle_subscribed(&mut self, channel: &[u8], now: Instant) -> Option<usize> {
+        let (key, _) = self.entries.get_key_value(channel)?;
+        let key = key.clone();
+        let entry = self.entries.get_mut(channel)?;
+        if entry.state != State::Asked {
+            return None;
+        }
+        for (shard, ticket) in mem::take(&mut entry.waiting) {
+            confirm(&mut self.confirmed, shard, ticket);
+        }
+        if entry.holders.is_empty() {
+            let until = now + self.linger;
+            entry.state = State::Lingering(until);
+            self.farewells.push_back((until, key));
+        } else {
+            entry.state = State::InForce;
+            self.in_force += 1;
+        }
+        if !mem::take(&mut entry.is_restoring) {
+            return None;
+        }
+        self.restoring -= 1;
+        (self.restoring == 0).then_some(self.in_force)
+    }
+
+    /// A connection is up on which nothing is subscribed: everything that is still needed is asked for.
+    pub(crate) fn handle_up(&mut self) {
+        self.is_up = true;
+        self.farewells.clear();
+        self.entries.retain(|_, entry| !entry.holders.is_empty());
+        self.fresh = self
+            .entries
+            .iter_mut()
+            .map(|(channel, entry)| {
+                entry.state = State::Asked;
+                entry.is_restoring = true;
+                (entry.listen, channel.clone())
+            })
+            .collect();
+        // As for a new namespace: who is counted as a node hears everything already.
+        let entries = &self.entries;
+        self.fresh.sort_by_key(|(_, channel)| {
+            entries.get(channel).is_some_and(|entry| entry.role == Role::Requests)
+        });
+        self.in_force = 0;
+        self.restoring = self.fresh.len();
+    }
+
+    /// The connection is lost, and with it everything that was in force.
+    pub(crate) fn handle_down(&mut self) {
+        self.is_up = false;
+        self.in_force = 0;
+        self.fresh.clear();
+        self.farewells.clear();
+        for entry in self.entries.values_mut() {
+            entry.state = State::Asked;
+            entry.is_restoring = false;
+            for (shard, ticket) in mem::take(&mut entry.waiting) {
+                confirm(&mut self.confirmed, shard, ticket);
+            }
+        }
+        self.restoring = 0;
+        self.entries.retain(|_, entry| !entry.holders.is_empty());
+    }
+
+    /// Some channels are not in force any more, while the others are: one server of several is away, or a slot
+    /// has moved.
+    pub(crate) fn handle_lost(&mut self, channels: &[Bytes]) {
+        for channel in channels {
+            let Some(entry) = self.entries.get_mut(channel) else { continue };
+            for (shard, ticket) in mem::take(&mut entry.waiting) {
+                confirm(&mut self.confirmed, shard, ticket);
+            }
+            match entry.state {
+                State::InForce => self.in_force -= 1,
+                State::Lingering(_) => {
+                    self.entries.remove(channel);
+                    continue;
+                }
+                State::Asked => {}
+            }
+            entry.state = State::Asked;
+            self.restoring += usize::from(!mem::replace(&mut entry.is_restoring, true));
+            self.fresh.push((entry.listen, channel.clone()));
+        }
+    }
+
+    pub(crate) fn handle_timeouts(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
+        let mut given_up = Vec::new();
+        while let Some((until, channel)) = self.farewells.pop_front_if(|(until, _)| *until <= now) {
+            let Some(entry) = self.entries.get(&channel) else { continue };
+            if entry.state == State::Lingering(until) {
+                given_up.push((entry.listen, channel.clone()));
+                self.entries.remove(&channel);
+            }
+        }
+        for (listen, channels) in by_kind(&given_up) {
+            outputs.push_back(Output::Unsubscribe(listen, channels));
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.farewells.front().map(|(until, _)| *until)
+    }
+
+    /// What the turn has brought, batched.
+    pub(crate) fn flush(&mut self, outputs: &mut VecDeque<Output>) {
+        if self.is_up {
+            let entries = &self.entries;
+            let mut fresh = mem::take(&mut self.fresh);
+            fresh.retain(|(_, channel)| entries.contains_key(channel));
+            for (listen, channels) in by_kind(&fresh) {
+                outputs.push_back(Output::Subscribe(listen, channels));
+            }
+        } else {
+            self.fresh.clear();
+        }
+        for (shard, tickets) in self.confirmed.drain(..) {
+            outputs.push_back(Output::Confirm(shard, tickets));
+        }
+    }
+}
+
+/// Channels as commands name them. The order among those of one kind is kept: the last one of a namespace speaks
+/// for all.
+fn by_kind(channels: &[(Listen, Bytes)]) -> impl Iterator<Item = (Listen, Vec<Bytes>)> {
+    [Listen::Pattern, Listen::Exact, Listen::Sharded].into_iter().flat_map(move |kind| {
+        let of_kind = channels.iter().filter(|(listen, _)| *listen == kind);
+        let of_kind: Vec<Bytes> = of_kind.map(|(_, channel)| channel.clone()).collect();
+        let commands: Vec<_> =
+            of_kind.chunks(CHANNELS_PER_COMMAND).map(|some| (kind, some.to_vec())).collect();
+        commands
+    })
+}
+
+fn confirm(confirmed: &mut Vec<(u8, Vec<Ticket>)>, shard: u8, ticket: Ticket) {
+    match confirmed.iter_mut().find(|(other, _)| *other == shard) {
+        Some((_, tickets)) => tickets.push(ticket),
+        None => confirmed.push((shard, vec![ticket])),
+    }
+}
