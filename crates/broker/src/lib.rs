@@ -5,7 +5,6 @@ mod connection;
 mod encoded;
 mod io;
 mod outbox;
-mod pattern;
 mod policy;
 mod shard;
 mod wheel;

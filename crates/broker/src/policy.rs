@@ -3,12 +3,9 @@
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
-use socketio::RoomName;
+use socketio::{Pattern, RoomName};
 
-use crate::{
-    config::{AuthConfig, EventAction, EventRule, NamespaceConfig, RoomRule},
-    pattern::Pattern,
-};
+use crate::config::{AuthConfig, EventAction, EventRule, NamespaceConfig, RoomRule};
 
 /// The rules of all namespaces, in the order of the configuration.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ mod event;
 mod id;
 mod json;
 mod packet;
+mod pattern;
 mod unescape;
 
 pub use assembler::{Assembler, Incoming};
@@ -18,3 +19,4 @@ pub use event::{event_json, event_name, first_argument};
 pub use id::{NamespaceName, RoomName, SOCKET_ID_CHARS, SocketId};
 pub use json::{DEPTH_CEILING, string_field};
 pub use packet::{DecodeLimits, Packet, PacketKind, Protocol};
+pub use pattern::Pattern;
