@@ -55,8 +55,8 @@ pub struct QueryId(pub u64);
 /// A rare command to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// How many connections listen to each of these channels, in the whole of Redis.
-    CountSubscribers(Vec<Bytes>),
+    /// How many connections listen to this channel by its name, in the whole of Redis.
+    CountSubscribers(Bytes),
     /// Sets a key for a time.
     Set {
         /// The key.
@@ -83,8 +83,8 @@ pub enum Query {
 pub enum Reply {
     /// It is done.
     Done,
-    /// One count per channel.
-    Counts(Vec<u64>),
+    /// How many.
+    Count(u64),
     /// One value per key, if it exists.
     Values(Vec<Option<Bytes>>),
     /// The members of a set.

@@ -27,10 +27,10 @@ pub(super) struct PendingAsk {
     request_id: RequestId,
     kind: Kind,
     until: Instant,
-    /// The question how many listen; `None` once it is answered.
-    counting: Option<QueryId>,
-    /// Node servers, once they are counted.
-    node_servers: u32,
+    /// How many nodes of any kind there are.
+    nodes: Count,
+    /// How many of them are Roomcast's.
+    gateways: Count,
     /// The reading of the leases that has to be done before it is known who has to answer.
     leases: u64,
     /// Nodes that have answered.
@@ -38,6 +38,23 @@ pub(super) struct PendingAsk {
     /// Clients that were asked and those that have acknowledged, of a call.
     clients: u64,
     acknowledged: u64,
+}
+
+/// A question how many listen to a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    Asked(QueryId),
+    /// 0 if Redis could not tell.
+    Known(u64),
+}
+
+impl Count {
+    fn known(self) -> Option<u64> {
+        match self {
+            Self::Asked(_) => None,
+            Self::Known(count) => Some(count),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +94,8 @@ impl Node {
             request_id: request_id.clone(),
             kind,
             until: now + timeout,
-            counting: None,
-            node_servers: 0,
+            nodes: Count::Known(0),
+            gateways: Count::Known(0),
             leases: 0,
             answered: 0,
             clients: 0,
@@ -89,7 +106,7 @@ impl Node {
             return Ok(());
         }
         // On the same connection before the message: whoever is counted hears it.
-        pending.counting = Some(self.count_nodes(&pending.namespace));
+        self.count_nodes(&mut pending);
         let counter = &mut self.query_count;
         pending.leases = self.members.refresh(|| super::next_query(counter), &mut self.outputs);
         self.send(&channel, payload);
@@ -105,13 +122,15 @@ impl Node {
         }
     }
 
-    fn count_nodes(&mut self, namespace: &NamespaceName) -> QueryId {
-        let channels = self.channels(namespace);
-        let census = Bytes::copy_from_slice(channels.census().as_bytes());
-        let presence = Bytes::from(channels.presence(&self.config));
-        let id = self.next_query();
-        self.outputs.push_back(Output::Query(id, Query::CountSubscribers(vec![census, presence])));
-        id
+    fn count_nodes(&mut self, pending: &mut PendingAsk) {
+        let channels = self.channels(&pending.namespace);
+        let mut count = |channel: Bytes| {
+            let id = self.next_query();
+            self.outputs.push_back(Output::Query(id, Query::CountSubscribers(channel)));
+            Count::Asked(id)
+        };
+        pending.nodes = count(Bytes::copy_from_slice(channels.census().as_bytes()));
+        pending.gateways = count(channels.presence(&self.config).into());
     }
 
     fn encode_ask(
@@ -136,15 +155,20 @@ impl Node {
     }
 
     pub(super) fn handle_count(&mut self, id: QueryId, reply: &Reply) {
-        let found = self.asks.iter_mut().find(|(_, pending)| pending.counting == Some(id));
-        let Some((ask, pending)) = found else { return };
-        pending.counting = None;
-        if let Reply::Counts(counts) = reply {
-            let [all, roomcast] = [0, 1].map(|nth| counts.get(nth).copied().unwrap_or_default());
-            pending.node_servers = u32::try_from(all.saturating_sub(roomcast)).unwrap_or(u32::MAX);
+        let count = Count::Known(match reply {
+            Reply::Count(count) => *count,
+            _ => 0,
+        });
+        let asked = Count::Asked(id);
+        let found = self.asks.iter_mut().find_map(|(ask, pending)| {
+            let slot =
+                [&mut pending.nodes, &mut pending.gateways].into_iter().find(|slot| **slot == asked)?;
+            *slot = count;
+            Some(*ask)
+        });
+        if let Some(ask) = found {
+            self.weigh(ask);
         }
-        let ask = *ask;
-        self.weigh(ask);
     }
 
     pub(super) fn handle_response(&mut self, payload: &[u8]) -> Result<(), WireFault> {
@@ -207,7 +231,8 @@ impl Node {
 
     fn weigh(&mut self, id: AskId) {
         let Some(pending) = self.asks.get(&id) else { return };
-        if pending.counting.is_some() || self.members.readings() < pending.leases {
+        let is_counted = pending.nodes.known().is_some() && pending.gateways.known().is_some();
+        if !is_counted || self.members.readings() < pending.leases {
             return;
         }
         let is_done = pending.answered >= self.expected(pending) && pending.acknowledged >= pending.clients;
@@ -218,7 +243,11 @@ impl Node {
 
     fn expected(&self, pending: &PendingAsk) -> u32 {
         let peers = self.members.in_namespace(pending.namespace.as_str()).count();
-        pending.node_servers.saturating_add(u32::try_from(peers).unwrap_or(u32::MAX))
+        let node_servers = match (pending.nodes.known(), pending.gateways.known()) {
+            (Some(nodes), Some(gateways)) => nodes.saturating_sub(gateways),
+            _ => 0,
+        };
+        u32::try_from(node_servers + peers as u64).unwrap_or(u32::MAX)
     }
 
     pub(super) fn end_late_asks(&mut self, now: Instant) {

@@ -238,13 +238,10 @@ impl World {
 
     fn answer(&mut self, query: Query) -> Reply {
         match query {
-            Query::CountSubscribers(channels) => {
-                let listening = |channel: &Bytes| {
-                    let exact =
-                        |(listen, name): &(Listen, Bytes)| *listen != Listen::Pattern && name == channel;
-                    self.members.iter().filter(|member| member.listening.iter().any(exact)).count() as u64
-                };
-                Reply::Counts(channels.iter().map(listening).collect())
+            Query::CountSubscribers(channel) => {
+                let exact = |(listen, name): &(Listen, Bytes)| *listen != Listen::Pattern && *name == channel;
+                let count = self.members.iter().filter(|member| member.listening.iter().any(exact)).count();
+                Reply::Count(count as u64)
             }
             Query::Set { key, value, ttl } => {
                 self.keys.insert(key, (value, self.now + ttl));
