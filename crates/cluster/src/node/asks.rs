@@ -124,13 +124,14 @@ impl Node {
 
     fn count_nodes(&mut self, pending: &mut PendingAsk) {
         let channels = self.channels(&pending.namespace);
+        let presence = channels.presence(&self.config);
         let mut count = |channel: Bytes| {
             let id = self.next_query();
             self.outputs.push_back(Output::Query(id, Query::CountSubscribers(channel)));
             Count::Asked(id)
         };
         pending.nodes = count(Bytes::copy_from_slice(channels.census().as_bytes()));
-        pending.gateways = count(channels.presence(&self.config).into());
+        pending.gateways = count(presence.into());
     }
 
     fn encode_ask(
