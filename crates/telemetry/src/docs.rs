@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use engineio::{CloseReason, Transport};
 
 use crate::labels::{
-    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal, Refusal,
+    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal, PublishRefusal, Refusal,
 };
 use crate::{events, names};
 
@@ -52,6 +52,7 @@ fn every_value_of_a_label_is_documented() {
         values::<Refusal>("`cause`"),
         values::<ConnectRefusal>("`cause`"),
         values::<FaultCause>("`cause`"),
+        values::<PublishRefusal>("`cause`"),
         values::<ForwardedRequest>("`request`"),
         values::<ForwardFailure>("`cause`"),
         values::<PeerRefusal>("`cause`"),

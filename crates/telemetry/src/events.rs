@@ -175,6 +175,38 @@ happenings! {
         address: String,
     }
 
+    /// A call of the publish API, or a message of a stream, was refused to its caller.
+    WARN PublishRefused = "publish_refused", "a call of the publish API was refused to its caller" {
+        /// The name of the identity, as its entry or token has it; empty when nobody is known.
+        identity: String,
+        /// Why, as in the metric `roomcast_publish_refused_total`.
+        cause: &'static str,
+    }
+
+    /// The file of identities has changed and is in use.
+    INFO KeysReloaded = "keys_reloaded", "the keys of the publish API have changed and are in use" {
+        /// How many entries it has.
+        entries: usize,
+    }
+
+    /// The file of identities has changed to something that cannot be used.
+    WARN KeysRefused = "keys_refused", "the changed keys of the publish API cannot be used; the old ones stay in use" {
+        /// Why.
+        error: String,
+    }
+
+    /// The keys that tokens are checked with were read.
+    INFO JwksLoaded = "jwks_loaded", "the keys for tokens of the publish API were read" {
+        /// How many can be used.
+        keys: usize,
+    }
+
+    /// The keys that tokens are checked with could not be read.
+    WARN JwksRefused = "jwks_refused", "the keys for tokens of the publish API could not be read; the old ones stay in use" {
+        /// Why.
+        error: String,
+    }
+
     /// The drain took longer than it may.
     WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {}
 

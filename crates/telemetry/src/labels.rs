@@ -164,6 +164,26 @@ label! {
     }
 }
 
+label! {
+    /// Why a call of the publish API was refused to its caller.
+    PublishRefusal {
+        /// No credentials, or none that are good.
+        Unauthenticated = "unauthenticated",
+        /// The identity may not make this call.
+        Operation = "operation",
+        /// No pattern of namespaces fits.
+        Namespace = "namespace",
+        /// No pattern of rooms fits.
+        Room = "room",
+        /// More messages than the rate of the identity.
+        Rate = "rate",
+        /// More calls at once than the identity may have open.
+        InFlight = "in_flight",
+        /// The request comes from a page in a browser.
+        Browser = "browser",
+    }
+}
+
 impl Label for Transport {
     const ALL: &'static [Self] = &[Self::Polling, Self::WebSocket];
 

@@ -15,11 +15,13 @@ mod shard;
 pub use events::{
     AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
     DrainFinished, DrainStarted, ForwardFailed, GatewayStarted, GatewayStopped, Happening, InsecureCluster,
-    Listening, PeerRequestRefused, PeersExpected, PublishServerFailed, ReadinessChanged, ShardFailed,
-    SlowClientClosed, TlsFailed, emit,
+    JwksLoaded, JwksRefused, KeysRefused, KeysReloaded, Listening, PeerRequestRefused, PeersExpected,
+    PublishRefused, PublishServerFailed, ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
-pub use labels::{ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, PeerRefusal, Refusal};
+pub use labels::{
+    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, PeerRefusal, PublishRefusal, Refusal,
+};
 pub use metrics_exporter_prometheus::PrometheusHandle;
-pub use publish::PublishMetrics;
+pub use publish::{PublishMetrics, publish_refused};
 pub use shard::{ShardCounts, ShardMetrics};

@@ -98,6 +98,8 @@ metrics_table! {
         "Requests on the cluster port that no gateway of this cluster has signed.";
     PUBLISH_CALLS: Counter "roomcast_publish_calls_total" Count ["code"]
         "Calls of the publish API, by gRPC status.";
+    PUBLISH_REFUSED: Counter "roomcast_publish_refused_total" Count ["cause"]
+        "Calls and messages of the publish API that its caller may not make, or not so many of.";
     PUBLISH_DURATION: Histogram "roomcast_publish_duration_seconds" Seconds []
         "Time from a call of the publish API to its answer.";
 }

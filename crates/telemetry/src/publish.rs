@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, Label};
 
+use crate::events::{PublishRefused, emit};
+use crate::labels::{Label as _, PublishRefusal};
 use crate::names;
 
 /// gRPC statuses by their number. Source: gRPC, status codes.
@@ -38,6 +40,8 @@ pub struct PublishMetrics {
 impl PublishMetrics {
     /// Resolves the handles. Call after [`init`](crate::init).
     pub fn new() -> Self {
+        // At 0 from the start: the first refusal is then an increase.
+        PublishRefusal::ALL.iter().for_each(|cause| refused_counter(*cause).increment(0));
         Self {
             calls: CODES
                 .map(|code| names::PUBLISH_CALLS.counter(vec![Label::from_static_parts("code", code)])),
@@ -53,6 +57,18 @@ impl PublishMetrics {
         }
         self.duration.record(took.as_secs_f64());
     }
+}
+
+/// Counts and tells that a call, or a message of a stream, was refused to `identity`, which is empty when nobody
+/// is known.
+pub fn publish_refused(identity: &str, cause: PublishRefusal) {
+    refused_counter(cause).increment(1);
+    emit(&PublishRefused { identity: identity.to_owned(), cause: cause.as_str() });
+}
+
+// Not a handle that is kept: refusals are rare, and whoever refuses holds no metrics.
+fn refused_counter(cause: PublishRefusal) -> Counter {
+    names::PUBLISH_REFUSED.counter(vec![Label::from_static_parts("cause", cause.as_str())])
 }
 
 impl Default for PublishMetrics {
@@ -74,6 +90,7 @@ mod tests {
             publish.answered(14, Duration::from_secs(1));
             publish.answered(99, Duration::from_secs(1));
             publish.answered(-1, Duration::from_secs(1));
+            publish_refused("orders", PublishRefusal::Room);
         });
         let text = recorder.handle().render();
         for line in [
@@ -83,6 +100,8 @@ mod tests {
             r#"roomcast_publish_calls_total{code="INTERNAL"} 0"#,
             r#"roomcast_publish_duration_seconds_bucket{le="0.005"} 1"#,
             "roomcast_publish_duration_seconds_count 4",
+            r#"roomcast_publish_refused_total{cause="room"} 1"#,
+            r#"roomcast_publish_refused_total{cause="rate"} 0"#,
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
         }
