@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use adapter::{Broadcast, Operation, Outcome};
+use adapter::{Argument, Broadcast, Operation, Outcome};
+use socketio::SocketId;
+use tokio::sync::mpsc;
 
 /// Where published messages go: the shards of this process, or Redis alone.
 pub trait Dispatch: Clone + Send + Sync + 'static {
@@ -32,6 +34,68 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         operation: Operation,
         timeout: Duration,
     ) -> impl Future<Output = Result<(Outcome, Coverage), Unavailable>> + Send;
+
+    /// Emits to sockets wherever they are, asks each for an acknowledgement, and tells what comes of it as it
+    /// comes. The last event is [`CallEvent::End`], at the latest when `timeout` is over. Whoever drops the
+    /// receiver gives the call up; whoever does not take the events may lose it, see [`CallEnd::Overrun`].
+    ///
+    /// # Errors
+    /// [`CallRefused`]; nobody was asked.
+    fn call(
+        &self,
+        broadcast: Broadcast,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<mpsc::Receiver<CallEvent>, CallRefused>> + Send;
+}
+
+/// One part of what a call brings. The nodes of a cluster tell at different times: answers of one may come before
+/// another has said how many sockets it asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallEvent {
+    /// So many sockets more were asked.
+    Asked(u64),
+    /// All nodes have said how many they asked; comes at most once.
+    AllAsked,
+    /// A socket has acknowledged.
+    Answer(CallAnswer),
+    /// No answer comes any more.
+    End(CallEnd, Coverage),
+}
+
+/// One socket's acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallAnswer {
+    /// The socket; unknown if its node does not say.
+    pub socket: Option<SocketId>,
+    /// The name of the node that holds it; empty if it does not say.
+    pub node: String,
+    /// The JSON array of all arguments; of one, if the node passes on only the first.
+    pub arguments: Argument,
+}
+
+/// Why no answer of a call comes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEnd {
+    /// Every socket that was asked has answered or is gone.
+    All,
+    /// The time was over.
+    Timeout,
+    /// Answers came faster than the caller took them, and more than is kept for one call.
+    Overrun,
+}
+
+/// Why a call was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallRefused {
+    /// As for a publish.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// As many calls as may be wait for answers already.
+    #[error("{max} calls wait for answers already (limits.pending_calls_max): retry when some have ended")]
+    TooMany {
+        /// How many may.
+        max: u32,
+    },
 }
 
 /// Which nodes an answer speaks for.

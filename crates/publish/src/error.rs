@@ -4,7 +4,7 @@ use roomcast_proto::v1;
 use socketio::EventFault;
 use tonic::{Code, Status};
 
-use crate::dispatch::Unavailable;
+use crate::dispatch::{CallRefused, Unavailable};
 
 /// A field that breaks a rule. Its text names field, rule and size, and never holds what the caller sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,10 @@ pub(crate) enum Rule {
     ControlCharacter { at: usize },
     #[error("is {ms} ms, at most {max} are allowed")]
     TooLong { ms: u32, max: u32 },
+    #[error("is 0, at least 1 is required")]
+    Zero,
+    #[error("must be above 0 and at most 1")]
+    NotAShare,
     #[error("is a value that this version does not know")]
     UnknownValue,
     #[error("is not served by this version: leave it empty")]
@@ -83,6 +87,15 @@ impl From<FieldFault> for Status {
 impl From<Unavailable> for Status {
     fn from(Unavailable(text): Unavailable) -> Self {
         Self::unavailable(text)
+    }
+}
+
+impl From<CallRefused> for Status {
+    fn from(refused: CallRefused) -> Self {
+        match refused {
+            CallRefused::Unavailable(unavailable) => unavailable.into(),
+            CallRefused::TooMany { .. } => Self::resource_exhausted(refused.to_string()),
+        }
     }
 }
 

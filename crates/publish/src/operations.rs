@@ -114,7 +114,8 @@ impl<D: Dispatch> Publishing<D> {
     }
 }
 
-fn timeout(timeout_ms: u32) -> Result<Duration, FieldFault> {
+/// How long nodes or clients may take to answer.
+pub(crate) fn timeout(timeout_ms: u32) -> Result<Duration, FieldFault> {
     match timeout_ms {
         0 => Ok(Duration::from_millis(TIMEOUT_MS_DEFAULT.into())),
         1..=TIMEOUT_MS_MAX => Ok(Duration::from_millis(timeout_ms.into())),

@@ -106,7 +106,7 @@ impl<D: Dispatch> Publishing<D> {
 }
 
 /// An id for a message published now. The edge of this crate: the one place that reads the clock.
-fn next_id() -> MessageId {
+pub(crate) fn next_id() -> MessageId {
     // A clock before 1970 gives ids that sort first; they stay unique.
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     MessageId::new(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), rand::random())

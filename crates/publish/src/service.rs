@@ -43,10 +43,10 @@ impl<D: Dispatch> Publisher for Publishing<D> {
         Ok(Response::new(stream::answers(self.clone(), request.into_inner())))
     }
 
-    type CallStream = BoxStream<v1::CallResponse>;
+    type CallStream = ReceiverStream<Result<v1::CallResponse, Status>>;
 
-    async fn call(&self, _: Request<v1::CallRequest>) -> Result<Response<Self::CallStream>, Status> {
-        Err(not_served("Call"))
+    async fn call(&self, request: Request<v1::CallRequest>) -> Result<Response<Self::CallStream>, Status> {
+        self.measured(self.call(request.into_inner())).await.map(Response::new)
     }
 
     async fn join_rooms(

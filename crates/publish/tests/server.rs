@@ -69,7 +69,6 @@ async fn rpcs_of_later_versions_say_that_they_are_not_served() {
     }
     let mut server = Running::start(Recorder::new(), PublishConfig::default()).await;
     let client = &mut server.client;
-    check("Call", client.call(v1::CallRequest::default()).await);
     check("FetchSockets", client.fetch_sockets(v1::FetchSocketsRequest::default()).await);
     check("ServerSideEmit", client.server_side_emit(v1::ServerSideEmitRequest::default()).await);
 }

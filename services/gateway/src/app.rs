@@ -137,7 +137,7 @@ fn prepare(
     };
     let (inboxes, receivers): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
-    let shards = Shards::new(inboxes, node, sid_key.clone());
+    let shards = Shards::new(inboxes, node, sid_key.clone(), config.limits.pending_calls_max);
     let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
     let starts =
         listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {

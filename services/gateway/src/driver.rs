@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use adapter::CallId;
 use broker::{ConnectionKey, LinkId, Opening, Output, Payload, Publication, Shard};
 use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
@@ -36,6 +37,7 @@ use self::{
     readiness::Readiness,
 };
 use crate::{
+    calls::{Report, Reporter},
     context::Context,
     inbox::{Command, PushPermit, Shards},
 };
@@ -76,6 +78,8 @@ pub(crate) struct Driver {
     polls: Polls,
     /// Pushes whose body is still coming; one that is dropped is cut off.
     pushes: HashMap<ConnectionKey, oneshot::Sender<Infallible>>,
+    /// Where the answers of calls go.
+    calls: HashMap<CallId, Reporter>,
     scratch: Vec<u8>,
     /// Links with bytes left unread in the last turn, and whether the listener has connections left.
     unread: VecDeque<LinkId>,
@@ -139,6 +143,7 @@ impl Driver {
             links: Slab::new(),
             polls: Polls::default(),
             pushes: HashMap::new(),
+            calls: HashMap::new(),
             scratch: vec![0; SCRATCH_BYTES],
             unread: VecDeque::new(),
             unaccepted: false,
@@ -307,8 +312,11 @@ impl Driver {
             Output::CutPush(key) => drop(self.pushes.remove(&key)),
             // The memory adapter has nothing to subscribe to, and the shard knows.
             Output::Subscribe(..) | Output::Unsubscribe(_) => {}
-            // No command makes calls yet.
-            Output::CallAnswered { .. } | Output::CallLost { .. } | Output::CallEnded(_) => {}
+            Output::CallAnswered { call, socket, answer } => {
+                self.report_call(call, Report::Answer(socket, answer));
+            }
+            Output::CallLost { call, .. } => self.report_call(call, Report::Lost),
+            Output::CallEnded(call) => drop(self.calls.remove(&call)),
             Output::Happening(happening) => self.context.record(&happening),
         }
     }
@@ -331,6 +339,14 @@ impl Driver {
                 answer(reply, reach);
             }
             Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
+            Command::Call { broadcast, call, deadline, reporter, reply } => {
+                let asked = self.shard.call(&broadcast, call, deadline);
+                if asked.is_ok_and(|sockets| sockets > 0) {
+                    self.calls.insert(call, reporter);
+                }
+                answer(Some(reply), asked);
+            }
+            Command::EndCall(call) => self.end_call(call),
             Command::OpenPolling(opening, reply) => {
                 answer(Some(reply), self.open_polling(opening, now));
             }
@@ -360,6 +376,19 @@ impl Driver {
             Command::Adopt(adoption) => self.adopt(*adoption, now),
             Command::Drain(until) => self.start_drain(until, now),
         }
+    }
+
+    fn report_call(&mut self, call: CallId, report: Report) {
+        if let Some(reporter) = self.calls.get(&call)
+            && reporter.send(report).is_err()
+        {
+            self.end_call(call);
+        }
+    }
+
+    fn end_call(&mut self, call: CallId) {
+        self.calls.remove(&call);
+        self.shard.end_call(call);
     }
 
     fn open_polling(&mut self, opening: Opening, now: Instant) -> Result<Payload, telemetry::Refusal> {

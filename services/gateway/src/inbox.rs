@@ -2,19 +2,25 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use adapter::{Broadcast, Operation, Outcome};
-use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal};
+use adapter::{Broadcast, CallId, Operation, Outcome};
+use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
-use publish::{Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
+use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::socket::Socket;
+use crate::{
+    calls::{self, Reporter},
+    socket::Socket,
+};
 
 /// Commands that may wait for one shard. When it is full whoever sends waits: this is what slows publishers
 /// and HTTP clients down to what the shard can do.
@@ -26,6 +32,16 @@ pub(crate) enum Command {
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
     /// Do something with the sockets here, or tell about them.
     Operate(Arc<Operation>, oneshot::Sender<Outcome>),
+    /// Ask the sockets here for an acknowledgement, and say how many were asked; their answers go to `reporter`.
+    Call {
+        broadcast: Arc<Broadcast>,
+        call: CallId,
+        deadline: Instant,
+        reporter: Reporter,
+        reply: oneshot::Sender<Result<u32, TooManyCalls>>,
+    },
+    /// Nobody waits for the answers of a call any more.
+    EndCall(CallId),
     /// Open a polling session, unless there is a cause against any new one.
     OpenPolling(Opening, oneshot::Sender<Result<Payload, telemetry::Refusal>>),
     /// Hold a poll until there is something for it.
@@ -79,11 +95,29 @@ pub(crate) struct Shards {
     turnstile: Arc<Semaphore>,
     node: u16,
     sid_key: SidKey,
+    /// A permit for each call that may still be made.
+    calls: Arc<Semaphore>,
+    calls_max: u32,
+    /// The number of the next call.
+    next_call: Arc<AtomicU64>,
 }
 
 impl Shards {
-    pub(crate) fn new(inboxes: Vec<mpsc::Sender<Command>>, node: u16, sid_key: SidKey) -> Self {
-        Self { inboxes: inboxes.into(), turnstile: Arc::new(Semaphore::new(1)), node, sid_key }
+    pub(crate) fn new(
+        inboxes: Vec<mpsc::Sender<Command>>,
+        node: u16,
+        sid_key: SidKey,
+        calls_max: u32,
+    ) -> Self {
+        Self {
+            inboxes: inboxes.into(),
+            turnstile: Arc::new(Semaphore::new(1)),
+            node,
+            sid_key,
+            calls: Arc::new(Semaphore::new(calls_max as usize)),
+            calls_max,
+            next_call: Arc::default(),
+        }
     }
 
     /// The inboxes of all shards, in the order of their numbers.
@@ -148,6 +182,39 @@ impl Dispatch for Shards {
             total.add(answer.await.map_err(|_| gone())?);
         }
         Ok((total, this_node()))
+    }
+
+    async fn call(
+        &self,
+        broadcast: Broadcast,
+        timeout: Duration,
+    ) -> Result<mpsc::Receiver<CallEvent>, CallRefused> {
+        let place = self.calls.clone().try_acquire_owned();
+        let place = place.map_err(|_| CallRefused::TooMany { max: self.calls_max })?;
+        let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
+        let deadline = Instant::now() + timeout;
+        let broadcast = Arc::new(broadcast);
+        let (reporter, reports) = calls::reports();
+        let mut asked = Vec::new();
+        self.tell_all(|| {
+            let (reply, count) = oneshot::channel();
+            asked.push(count);
+            let (broadcast, reporter) = (broadcast.clone(), reporter.clone());
+            Command::Call { broadcast, call, deadline, reporter, reply }
+        })
+        .await?;
+        // The shards' are the last: when they are dropped, the call is over.
+        drop(reporter);
+        let (events, receiver) = calls::events();
+        let shards = self.clone();
+        tokio::spawn(async move {
+            calls::follow(asked, reports, shards.node.to_string(), this_node(), events).await;
+            for inbox in shards.inboxes() {
+                inbox.send(Command::EndCall(call)).await.ok();
+            }
+            drop(place);
+        });
+        Ok(receiver)
     }
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod bundle;
+mod calls;
 mod config;
 mod context;
 mod driver;

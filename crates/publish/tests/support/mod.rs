@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter::{Broadcast, Operation, Outcome};
-use publish::{Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable, serve};
+use publish::{
+    CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable,
+    serve,
+};
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
 use socketio::RoomName;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
@@ -31,6 +34,8 @@ pub(crate) struct Recorder {
     taken: Arc<Mutex<Vec<(Broadcast, ReportLevel)>>>,
     /// Operations asked for, each answered with three sockets, two rooms and one of two nodes.
     pub(crate) operated: Arc<Mutex<Vec<Operation>>>,
+    /// What each call brings.
+    call_events: Vec<CallEvent>,
     /// Publishes that have begun and have neither ended nor been dropped.
     pub(crate) waiting: watch::Sender<usize>,
     /// Publishes that have begun.
@@ -46,6 +51,7 @@ impl Recorder {
             allowed: Arc::new(Semaphore::new(0)),
             taken: Arc::default(),
             operated: Arc::default(),
+            call_events: Vec::new(),
             waiting: watch::Sender::new(0),
             begun: watch::Sender::new(0),
         }
@@ -63,6 +69,11 @@ impl Recorder {
 
     pub(crate) fn answering(receipt: Receipt) -> Self {
         Self { answer: Ok(receipt), ..Self::new() }
+    }
+
+    /// Each call brings these events.
+    pub(crate) fn calling(call_events: Vec<CallEvent>) -> Self {
+        Self { call_events, ..Self::new() }
     }
 
     pub(crate) fn unavailable_from(nth: usize) -> Self {
@@ -118,6 +129,29 @@ impl Dispatch for Recorder {
         }
         taken.push((broadcast, report));
         self.answer.clone()
+    }
+
+    async fn call(
+        &self,
+        broadcast: Broadcast,
+        timeout: Duration,
+    ) -> Result<mpsc::Receiver<CallEvent>, CallRefused> {
+        if self.refuse_from == 0 {
+            return Err(CallRefused::TooMany { max: 0 });
+        }
+        assert!(!timeout.is_zero());
+        self.taken.lock().unwrap().push((broadcast, ReportLevel::Accepted));
+        let (events, receiver) = mpsc::channel(self.call_events.len() + 1);
+        for event in &self.call_events {
+            events.send(event.clone()).await.unwrap();
+        }
+        // Lives on: a call without an end waits.
+        let waiting = Waiting::new(&self.waiting);
+        tokio::spawn(async move {
+            events.closed().await;
+            drop(waiting);
+        });
+        Ok(receiver)
     }
 
     async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {

@@ -35,8 +35,8 @@ const RANGES: [Range; 14] = [
     ("limits.room_name_bytes", 1, 65_535, |config| config.limits.room_name_bytes.into()),
     ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
     ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),
-    ("shutdown.drain_ms", 0, MS_MAX, |config| config.shutdown.drain_ms.into()),
     ("limits.pending_calls_max", 1, U32_MAX, |config| config.limits.pending_calls_max.into()),
+    ("shutdown.drain_ms", 0, MS_MAX, |config| config.shutdown.drain_ms.into()),
     ("shutdown.deadline_ms", 1, MS_MAX, |config| config.shutdown.deadline_ms.into()),
     // Preflights of more than a day are cut short by every browser.
     ("client.cors.max_age_s", 0, 86_400, |config| config.client.cors.max_age_s.unwrap_or(0).into()),
