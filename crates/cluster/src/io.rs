@@ -72,8 +72,8 @@ pub enum Query {
     Delete(String),
     /// Puts a member into a set.
     AddMember(String, String),
-    /// Takes members out of a set.
-    RemoveMembers(String, Vec<String>),
+    /// Takes a member out of a set.
+    RemoveMember(String, String),
     /// The members of a set.
     Members(String),
 }

@@ -170,7 +170,7 @@ impl Members {
         self.due = None;
         let number = self.own.node.to_string();
         outputs.push_back(Output::Query(query_id(), Query::Delete(self.key(&number))));
-        let farewell = Query::RemoveMembers(self.set.clone(), vec![number]);
+        let farewell = Query::RemoveMember(self.set.clone(), number);
         outputs.push_back(Output::Query(query_id(), farewell));
     }
 
@@ -226,8 +226,8 @@ impl Members {
                 conflict = Some(peer);
             }
         }
-        if !gone.is_empty() {
-            outputs.push_back(Output::Query(query_id(), Query::RemoveMembers(self.set.clone(), gone)));
+        for number in gone {
+            outputs.push_back(Output::Query(query_id(), Query::RemoveMember(self.set.clone(), number)));
         }
         let was_conflict = std::mem::replace(&mut self.conflict, conflict.is_some());
         if let Some(peer) = conflict.filter(|_| !was_conflict) {

@@ -259,8 +259,8 @@ impl World {
                 self.sets.entry(set).or_default().insert(member);
                 Reply::Done
             }
-            Query::RemoveMembers(set, members) => {
-                self.sets.entry(set).or_default().retain(|member| !members.contains(member));
+            Query::RemoveMember(set, member) => {
+                self.sets.entry(set).or_default().remove(&member);
                 Reply::Done
             }
             Query::Members(set) => {
