@@ -99,6 +99,16 @@ class Gateway {
     return `http://127.0.0.1:${this.#ports.ops}`;
   }
 
+  /** The process, for signals. */
+  get pid() {
+    return this.#process.pid;
+  }
+
+  /** Whether the process runs no more. */
+  get hasEnded() {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
   /** Starts the process on the same ports as ever and waits until it is ready. */
   async start() {
     assert.ok(existsSync(GATEWAY), `${GATEWAY} is missing: cargo build -p roomcast-gateway, or set ROOMCAST_GATEWAY`);
@@ -165,7 +175,7 @@ class Gateway {
 
   async #end(signal) {
     const child = this.#process;
-    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    if (this.hasEnded) return child.exitCode;
     const exit = once(child, "exit");
     child.kill(signal);
     const [code] = await within(exit, `exit after ${signal}`).catch((error) => {

@@ -22,6 +22,16 @@ export function loadProto() {
   return grpc.loadPackageDefinition(definition).roomcast.v1;
 }
 
+/** The calls of the publish API at `address` (`host:port`), as the library makes them from the file. */
+export function connectPublisher(address) {
+  return new (loadProto().Publisher)(address, grpc.credentials.createInsecure());
+}
+
+/** What every call is made with: a server just started is reached when it listens, and no call waits for ever. */
+export function callOptions(patienceMs = PATIENCE_MS) {
+  return [new grpc.Metadata({ waitForReady: true }), { deadline: Date.now() + patienceMs }];
+}
+
 /** Connects when first used, so it may be made before its server runs. */
 export class Publisher {
   #address;
@@ -37,12 +47,9 @@ export class Publisher {
    * (bytes or base64), volatile. Rejects with the gRPC status.
    */
   publish(message) {
-    this.#client ??= new (loadProto().Publisher)(this.#address, grpc.credentials.createInsecure());
-    // A server that was just started again is reached as soon as it listens, not at the next back-off.
-    const metadata = new grpc.Metadata({ waitForReady: true });
-    const deadline = Date.now() + PATIENCE_MS;
+    this.#client ??= connectPublisher(this.#address);
     return new Promise((resolve, reject) => {
-      this.#client.Publish({ message }, metadata, { deadline }, (error, answer) =>
+      this.#client.Publish({ message }, ...callOptions(), (error, answer) =>
         error ? reject(error) : resolve(answer),
       );
     });

@@ -25,8 +25,9 @@ pub(crate) fn run() -> ExitCode {
     all += stage("documentation", || {
         check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
-    all += stage("set-up for clients", set_up);
-    all += stage("clients", clients);
+    all += stage("set-up for clients and cluster", set_up);
+    all += stage("clients", || node_tests("clients"));
+    all += stage("cluster", || node_tests("cluster"));
     println!("\n{} passed, {} failed", all.passed, all.failed);
     if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -36,6 +37,8 @@ fn set_up() -> Tally {
     let steps = [
         ("Node.js", tools::node()),
         ("npm packages", tools::npm_packages()),
+        ("npm packages of the cluster", tools::npm_cluster_packages()),
+        ("Redis", tools::redis()),
         ("Chromium", tools::chromium().map(drop)),
     ];
     for (name, result) in steps {
@@ -47,9 +50,10 @@ fn set_up() -> Tally {
     tally
 }
 
-/// Real clients, in Node and in Chromium, against the gateway just built.
-fn clients() -> Tally {
-    let folder = workspace::root().join("tests/clients");
+/// The Node tests of `tests/<name>` against the gateway just built: real clients (`clients`), or gateways together with
+/// Node's servers on one Redis (`cluster`).
+fn node_tests(name: &str) -> Tally {
+    let folder = workspace::root().join("tests").join(name);
     let suites = match suites(&folder) {
         Ok(suites) => suites,
         Err(error) => {
@@ -57,7 +61,7 @@ fn clients() -> Tally {
             return Tally::of(false);
         }
     };
-    let report = workspace::cache().join("clients.tap");
+    let report = workspace::cache().join(format!("{name}.tap"));
     // Two reporters: one for people, one to count. An old report must not be counted for a run that made none.
     let removed = fs::remove_file(&report).or_else(|_| fs::create_dir_all(workspace::cache()));
     if let Err(error) = removed {

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::workspace::{cache, root};
 
 const NODE_MAJOR_MIN: u32 = 18;
+/// The first with sharded pub/sub.
+const REDIS_MAJOR_MIN: u32 = 7;
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
 const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -29,17 +31,31 @@ pub(crate) fn node() -> Result<()> {
     Ok(())
 }
 
-/// Installs the pinned npm packages of the client tests into `.cache/npm`, unless they are there already.
+/// Installs the pinned npm packages of the client tests and the demo, unless they are there already.
 ///
 /// # Errors
 /// When npm fails; its own words are on stderr.
 pub(crate) fn npm_packages() -> Result<()> {
-    let manifests = root().join("tests/clients");
-    let folder = cache().join("npm");
+    install_packages("tests/clients", "npm")
+}
+
+/// The same for the cluster tests: Node's servers, adapters and emitters.
+///
+/// # Errors
+/// As [`npm_packages`].
+pub(crate) fn npm_cluster_packages() -> Result<()> {
+    install_packages("tests/cluster", "npm-cluster")
+}
+
+/// Installs what the lock file in `manifests` (from the root) says into `.cache/<cached>`.
+fn install_packages(manifests: &str, cached: &str) -> Result<()> {
+    let manifests = root().join(manifests);
+    let folder = cache().join(cached);
     let installed = folder.join("installed-lock.json");
-    let lock = fs::read(manifests.join("package-lock.json")).context("tests/clients/package-lock.json")?;
+    let lock = manifests.join("package-lock.json");
+    let lock = fs::read(&lock).with_context(|| lock.display().to_string())?;
     if fs::read(&installed).is_ok_and(|known| known == lock) {
-        return link_packages(&manifests);
+        return link_packages(&manifests, cached);
     }
     fs::create_dir_all(&folder)?;
     for file in ["package.json", "package-lock.json"] {
@@ -49,12 +65,13 @@ pub(crate) fn npm_packages() -> Result<()> {
     let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     run(Command::new("npm").args(arguments).current_dir(&folder))?;
     fs::write(installed, lock)?;
-    link_packages(&manifests)
+    link_packages(&manifests, cached)
 }
 
 /// Node looks for packages beside the files that import them.
-fn link_packages(manifests: &Path) -> Result<()> {
-    match symlink("../../.cache/npm/node_modules", manifests.join("node_modules")) {
+fn link_packages(manifests: &Path, cached: &str) -> Result<()> {
+    let packages = format!("../../.cache/{cached}/node_modules");
+    match symlink(packages, manifests.join("node_modules")) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),
     }
@@ -84,16 +101,34 @@ pub(crate) fn chromium() -> Result<PathBuf> {
         return Ok(set.into());
     }
     if !Path::new(CHROMIUM).exists() {
-        let install = || -> Result<()> {
-            run(Command::new("apt-get").arg("update"))?;
-            let arguments = ["install", "--yes", "--no-install-recommends", "chromium"];
-            run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        install().context(
+        apt_install("chromium").context(
             "install Chromium (Debian: apt-get install chromium, as root), or set ROOMCAST_CHROMIUM to a browser",
         )?;
     }
     Ok(CHROMIUM.into())
+}
+
+/// Finds Redis 7 or later, or installs Debian's.
+///
+/// # Errors
+/// With what to install, when it is too old, or apt-get or the right to use it is missing.
+pub(crate) fn redis() -> Result<()> {
+    let advice =
+        format!("install Redis {REDIS_MAJOR_MIN} or later (Debian: apt-get install redis-server, as root)");
+    if !is_in_path("redis-server") {
+        apt_install("redis-server").with_context(|| advice.clone())?;
+    }
+    let version = output(Command::new("redis-server").arg("--version")).with_context(|| advice.clone())?;
+    let major: Option<u32> =
+        version.split("v=").nth(1).and_then(|rest| rest.split('.').next()).and_then(|part| part.parse().ok());
+    ensure!(major.is_some_and(|major| major >= REDIS_MAJOR_MIN), "{}: {advice}", version.trim());
+    Ok(())
+}
+
+fn apt_install(package: &str) -> Result<()> {
+    run(Command::new("apt-get").arg("update"))?;
+    let arguments = ["install", "--yes", "--no-install-recommends", package];
+    run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Finds grpcurl, or builds it if Go is there; `None` without either, for `cargo xtask publish` does the same.

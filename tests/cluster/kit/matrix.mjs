@@ -1,0 +1,53 @@
+// Declares the tests of one cluster: each operation, by each participant that can, on the same running processes.
+
+import { after, before, describe, test } from "node:test";
+
+import { Capture } from "./capture.mjs";
+import { Cluster } from "./cluster.mjs";
+import { KINDS, startParticipant } from "./participants.mjs";
+import { startRedis } from "./redis.mjs";
+
+/** Whether gateways take part; without them the participants of Node prove the cells themselves. */
+export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_GATEWAY === "1";
+
+/**
+ * `specs`: options of each participant by its name; gateways are left out unless they are switched on. `operations`:
+ * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them.
+ */
+export function matrix(title, { specs, operations, mode, isSound = () => true }) {
+  const taking = Object.entries(specs).filter(([, { kind }]) => kind !== "gateway" || WITH_GATEWAYS);
+  describe(title, () => {
+    let redis, capture, cluster;
+
+    before(async () => {
+      redis = await startRedis();
+      capture = await Capture.start(redis);
+      const starting = taking.map(([name, spec]) => startParticipant(name, { ...spec, redis, mode }));
+      cluster = await Cluster.form({ redis, participants: await Promise.all(starting), mode });
+    });
+
+    for (const { name: operation, needs, run } of operations) {
+      for (const [name, { kind }] of taking) {
+        if (!needs.every((each) => KINDS[kind].can.includes(each))) continue;
+        test(`${operation}, by ${name}`, () => run(cluster, named(cluster, name)));
+      }
+    }
+
+    test("whatever was published would not stop a Node server", () => {
+      capture.assertSound(capture.messages.filter((message) => isSound(message, cluster)));
+    });
+
+    after(async () => {
+      capture?.stop();
+      try {
+        await cluster?.dissolve();
+      } finally {
+        await redis?.stop();
+      }
+    });
+  });
+}
+
+function named(cluster, name) {
+  return cluster.participants.find((participant) => participant.name === name);
+}
