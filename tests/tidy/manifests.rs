@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use crate::{assert_none, file, files};
 
 /// Which packages of ours a package of ours may know, `roomcast-` left out. An arrow points one way.
-const KNOWS: [(&str, &[&str]); 10] = [
+const KNOWS: [(&str, &[&str]); 11] = [
     ("engineio", &[]),
     ("websocket", &[]),
     ("socketio", &[]),
@@ -13,6 +13,7 @@ const KNOWS: [(&str, &[&str]); 10] = [
     ("rooms", &["socketio"]),
     ("adapter", &["socketio"]),
     ("cluster", &["adapter", "socketio"]),
+    ("redis-link", &[]),
     ("broker", &["adapter", "engineio", "rooms", "socketio", "websocket"]),
     // For the labels of closes and faults.
     ("telemetry", &["engineio"]),

@@ -1,6 +1,5 @@
 //! What a node is made with.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use adapter::SubscriptionMode;
@@ -43,8 +42,8 @@ pub struct ClusterConfig {
     pub node: u16,
     /// Its name for operators.
     pub name: String,
-    /// Where other nodes forward requests of its sessions to, if it can be reached.
-    pub address: Option<SocketAddr>,
+    /// Where other nodes forward requests of its sessions to, `ip:port`, if it can be reached.
+    pub address: Option<String>,
     /// What is refused in messages of others.
     pub decode_limits: DecodeLimits,
 }

@@ -123,6 +123,8 @@ pub enum Part {
     Outcome(Outcome),
     /// How many clients of one node were asked for an acknowledgement.
     Called(u64),
+    /// All nodes have said how many they asked.
+    AllCalled,
     /// The first argument of one client's acknowledgement.
     Acknowledged(Argument),
     /// The first argument of one server's answer.

@@ -4,7 +4,6 @@
 //! would cost every request its whole time otherwise.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,8 +25,8 @@ pub struct Peer {
     pub node: u16,
     /// Its name.
     pub name: String,
-    /// Where requests of its sessions can be forwarded to.
-    pub address: Option<SocketAddr>,
+    /// Where requests of its sessions can be forwarded to, `ip:port`.
+    pub address: Option<String>,
     /// The namespaces it has sockets in; `None` for a node with very many.
     pub namespaces: Option<Vec<String>>,
 }
@@ -57,7 +56,7 @@ impl Members {
         let own = Peer {
             node: config.node,
             name: config.name.clone(),
-            address: config.address,
+            address: config.address.clone(),
             namespaces: Some(Vec::new()),
         };
         Self {

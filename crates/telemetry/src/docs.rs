@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use engineio::{CloseReason, Transport};
 
 use crate::labels::{
-    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal, PublishRefusal, Refusal,
+    ChannelState, ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, Label, PeerRefusal,
+    PublishRefusal, RedisConnection, Refusal,
 };
 use crate::{events, names};
 
@@ -56,6 +57,8 @@ fn every_value_of_a_label_is_documented() {
         values::<ForwardedRequest>("`request`"),
         values::<ForwardFailure>("`cause`"),
         values::<PeerRefusal>("`cause`"),
+        values::<RedisConnection>("`connection`"),
+        values::<ChannelState>("`state`"),
     ];
     let mut label = "";
     let mut documented = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tracing::{Level, Value};
 
-use crate::labels::{ForwardFailure, Label as _, PeerRefusal};
+use crate::labels::{ForwardFailure, Label as _, PeerRefusal, RedisConnection};
 use crate::repeats::{Repeats, now_ms};
 
 /// Something that happened, and how it is told.
@@ -207,6 +207,57 @@ happenings! {
         error: String,
     }
 
+    /// Redis takes nothing, or sends nothing.
+    WARN RedisAway = "redis_away", "a connection to Redis is lost; clients here are served, other nodes are not reached" {
+        /// Which.
+        connection: RedisConnection,
+        /// Why.
+        error: String,
+    }
+
+    /// Everything that is wanted is subscribed again.
+    INFO RedisRestored = "redis_restored", "all channels are subscribed" {
+        /// How many.
+        channels: usize,
+    }
+
+    /// Part of the channels has to be subscribed anew.
+    WARN RedisChannelsLost = "redis_channels_lost", "channels have moved or their master is away; they are subscribed again" {
+        /// How many.
+        channels: usize,
+    }
+
+    /// What came on a channel means nothing.
+    WARN UndecodableMessage = "undecodable_message", "a message on a Redis channel means nothing and is skipped; who publishes there?" {
+        /// The channel, without the room.
+        channel: String,
+        /// What is wrong with it.
+        fault: String,
+    }
+
+    /// An event would have stopped Node servers, and was kept from them.
+    WARN NotPublished = "not_published", "an event was not published: Node servers would not survive it" {
+        /// What is wrong with it.
+        fault: String,
+    }
+
+    /// Other nodes ask more than is answered at once.
+    WARN TooManyInquiries = "too_many_inquiries", "too many requests of other nodes wait for an answer; one was not answered" {}
+
+    /// Two gateways have one number.
+    ERROR NodeNumberTaken = "node_number_taken", "another gateway has the same number: sessions are looked for at the wrong one; set node.id" {
+        /// The number.
+        node: u16,
+        /// The name of the other one.
+        other: String,
+    }
+
+    /// The thread that talks to Redis has ended.
+    ERROR ClusterFailed = "cluster_failed", "the connection to the cluster has ended for good; restart this gateway" {
+        /// Why.
+        error: String,
+    }
+
     /// The drain took longer than it may.
     WARN DrainDeadlinePassed = "drain_deadline_passed", "clients were left when shutdown.deadline_ms had passed" {}
 
@@ -260,7 +311,7 @@ macro_rules! label_fields {
     )*};
 }
 
-label_fields!(ForwardFailure, PeerRefusal);
+label_fields!(ForwardFailure, PeerRefusal, RedisConnection);
 
 impl Field for String {
     fn value(&self) -> impl Value {

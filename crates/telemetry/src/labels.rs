@@ -121,6 +121,26 @@ label! {
 }
 
 label! {
+    /// A connection to Redis.
+    RedisConnection {
+        /// The one that publishes and asks.
+        Publisher = "publisher",
+        /// The one that channels are subscribed on.
+        Subscriber = "subscriber",
+    }
+}
+
+label! {
+    /// How far a channel is.
+    ChannelState {
+        /// It is to be subscribed.
+        Wanted = "wanted",
+        /// It is subscribed.
+        InForce = "in_force",
+    }
+}
+
+label! {
     /// What is forwarded to the gateway that owns the session.
     ForwardedRequest {
         /// A request for what waits for the client.

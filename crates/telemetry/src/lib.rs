@@ -2,6 +2,7 @@
 //!
 //! Crates without IO do not use this one: they return what happened, and the driver reports it here.
 
+mod cluster;
 #[cfg(test)]
 mod docs;
 mod events;
@@ -12,15 +13,19 @@ mod publish;
 mod repeats;
 mod shard;
 
+pub use cluster::{ClusterFigures, ClusterMetrics};
 pub use events::{
-    AcceptFailed, CertificateRefused, CertificateReloaded, ConnectionLimitReached, DrainDeadlinePassed,
-    DrainFinished, DrainStarted, ForwardFailed, GatewayStarted, GatewayStopped, Happening, InsecureCluster,
-    JwksLoaded, JwksRefused, KeysRefused, KeysReloaded, Listening, PeerRequestRefused, PeersExpected,
-    PublishRefused, PublishServerFailed, ReadinessChanged, ShardFailed, SlowClientClosed, TlsFailed, emit,
+    AcceptFailed, CertificateRefused, CertificateReloaded, ClusterFailed, ConnectionLimitReached,
+    DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed, GatewayStarted, GatewayStopped,
+    Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused, KeysReloaded, Listening,
+    NodeNumberTaken, NotPublished, PeerRequestRefused, PeersExpected, PublishRefused, PublishServerFailed,
+    ReadinessChanged, RedisAway, RedisChannelsLost, RedisRestored, ShardFailed, SlowClientClosed, TlsFailed,
+    TooManyInquiries, UndecodableMessage, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{
-    ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, PeerRefusal, PublishRefusal, Refusal,
+    ChannelState, ConnectRefusal, FaultCause, ForwardFailure, ForwardedRequest, PeerRefusal, PublishRefusal,
+    RedisConnection, Refusal,
 };
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use publish::{PublishMetrics, publish_refused};

@@ -102,6 +102,28 @@ metrics_table! {
         "Calls and messages of the publish API that its caller may not make, or not so many of.";
     PUBLISH_DURATION: Histogram "roomcast_publish_duration_seconds" Seconds []
         "Time from a call of the publish API to its answer.";
+    REDIS_UP: Gauge "roomcast_redis_up" Count ["connection"]
+        "1 while Redis takes what is published, and while everything that is wanted is subscribed.";
+    REDIS_PUBLISHED: Counter "roomcast_redis_published_total" Count []
+        "Broadcasts handed to Redis.";
+    REDIS_PUBLISHES_LOST: Counter "roomcast_redis_publishes_lost_total" Count []
+        "Broadcasts that other nodes have not got, or of which it is not known.";
+    REDIS_DELIVERED: Counter "roomcast_redis_delivered_total" Count []
+        "Broadcasts of other nodes handed to the shards.";
+    REDIS_ANSWERED: Counter "roomcast_redis_answered_total" Count []
+        "Requests of other nodes answered.";
+    REDIS_UNDECODABLE: Counter "roomcast_redis_undecodable_total" Count []
+        "Messages on Redis channels that mean nothing; they are skipped.";
+    REDIS_CHANNELS: Gauge "roomcast_redis_channels" Count ["state"]
+        "Channels that this gateway needs, and those that are subscribed.";
+    REDIS_RECONNECTS: Counter "roomcast_redis_reconnects_total" Count []
+        "Connections to Redis made again.";
+    REDIS_HEARTBEATS_MISSED: Counter "roomcast_redis_heartbeats_missed_total" Count []
+        "Connections to Redis replaced because nothing came back through them.";
+    REDIS_HEARTBEAT: Gauge "roomcast_redis_heartbeat_seconds" Seconds []
+        "Time of the last heartbeat through Redis and back.";
+    REDIS_QUEUE_BYTES: Gauge "roomcast_redis_queue_bytes" Bytes []
+        "Bytes that wait to be written to Redis.";
 }
 
 impl Metric {

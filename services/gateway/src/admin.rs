@@ -45,6 +45,10 @@ pub(crate) enum Unready {
     ShardFailed,
     /// The publish API has ended.
     PublishFailed,
+    /// Redis takes nothing, or not everything that is wanted is subscribed.
+    RedisAway,
+    /// The thread that talks to Redis has ended.
+    ClusterFailed,
 }
 
 impl Unready {
@@ -55,6 +59,8 @@ impl Unready {
             Self::Draining => "draining",
             Self::ShardFailed => "shard_failed",
             Self::PublishFailed => "publish_failed",
+            Self::RedisAway => "redis_away",
+            Self::ClusterFailed => "cluster_failed",
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     admin::{self, Readiness, Unready},
     bundle::Bundle,
+    cluster::{self, CarrierStart, ClusterHandle, Nodes},
     config::GatewayConfig,
     context::Context,
     driver::Driver,
@@ -37,6 +38,9 @@ use crate::{
 
 /// Shards that end report here; there are few, and each reports once.
 const ENDS_MAX: usize = 256;
+
+/// How long the last words to Redis may take.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// The open ports.
 struct Ports {
@@ -106,16 +110,24 @@ struct ShardStart {
     occupancy: Occupancy,
     tls: Option<Tls>,
     bundle: Option<Arc<Bundle>>,
+    cluster: Option<ClusterHandle>,
     rng: StdRng,
     shards: Shards,
     inbox: mpsc::Receiver<Command>,
     listener: TcpListener,
 }
 
-/// The shards, ready to be started, and the way to talk to them.
+/// The shards and the cluster's node, ready to be started, and the way to talk to them.
 struct Starts {
     shards: Shards,
     starts: Vec<ShardStart>,
+    cluster: Option<ClusterStart>,
+}
+
+/// Everything that the cluster's thread starts with, but what tells whether this process is ready.
+struct ClusterStart {
+    handle: ClusterHandle,
+    carrier: CarrierStart,
 }
 
 fn prepare(
@@ -138,6 +150,7 @@ fn prepare(
     let (inboxes, receivers): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
     let shards = Shards::new(inboxes, node, sid_key.clone(), config.limits.pending_calls_max);
+    let cluster = prepare_cluster(config, node, &shards, &mut entropy);
     let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
     let starts =
         listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {
@@ -148,25 +161,50 @@ fn prepare(
                 namespaces: config.namespaces.clone(),
                 owner: Owner { node, shard: number },
                 sid_key: sid_key.clone(),
-                subscriptions: Subscriptions::NotNeeded,
+                subscriptions: match cluster {
+                    None => Subscriptions::NotNeeded,
+                    Some(_) => Subscriptions::Confirmed,
+                },
             },
             client: config.client.clone(),
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms.into()),
             occupancy: occupancy.clone(),
             tls: tls.clone(),
             bundle: bundle.clone(),
+            cluster: cluster.as_ref().map(|cluster| cluster.handle.clone()),
             rng: StdRng::from_rng(&mut entropy),
             shards: shards.clone(),
             inbox,
             listener,
         });
     let starts = starts.collect();
-    Ok(Starts { shards, starts })
+    Ok(Starts { shards, starts, cluster })
+}
+
+fn prepare_cluster(
+    config: &GatewayConfig,
+    node: u16,
+    shards: &Shards,
+    entropy: &mut StdRng,
+) -> Option<ClusterStart> {
+    let attachments_max = config.limits.attachments_per_packet.into();
+    let node = config.adapter.cluster(node, config.node.name(), None, attachments_max)?;
+    let (handle, commands, can_publish) = ClusterHandle::new();
+    let carrier = CarrierStart {
+        node,
+        link: config.redis.clone(),
+        rng: StdRng::from_rng(entropy),
+        link_seed: entropy.next_u64(),
+        commands,
+        can_publish,
+        shards: shards.clone(),
+    };
+    Some(ClusterStart { handle, carrier })
 }
 
 async fn serve(
     config: GatewayConfig,
-    Starts { shards, starts }: Starts,
+    Starts { shards, starts, cluster }: Starts,
     client_address: Option<SocketAddr>,
     grpc: Option<TcpListener>,
     ops: Option<TcpListener>,
@@ -189,6 +227,7 @@ async fn serve(
     if let Some(tls) = tls {
         tokio::spawn(tls.follow_changes());
     }
+    let cluster = cluster.map(|start| start_cluster(start, &ready)).transpose()?;
     let address = client_address.unwrap_or(config.client.listen);
     telemetry::emit(&telemetry::Listening { port: "client", address });
     if let Some(listener) = ops {
@@ -199,15 +238,46 @@ async fn serve(
         telemetry::emit(&telemetry::Listening { port: "grpc", address: listener.local_addr()? });
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let limits = config.grpc.limits.clone();
-        tokio::spawn(serve_publish_api(listener, shards.clone(), limits, stopping, ready.clone()));
+        let nodes = Nodes { shards: shards.clone(), cluster: cluster.clone() };
+        tokio::spawn(serve_publish_api(listener, nodes, limits, stopping, ready.clone()));
     }
     shutdown::set_ready(&ready, |readiness| readiness.clear(Unready::Starting));
-    shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await
+    let result = shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await;
+    if let Some(cluster) = cluster {
+        // Until now its sessions could be asked for.
+        tokio::time::timeout(FAREWELL_MAX, cluster.leave()).await.ok();
+    }
+    result
+}
+
+/// Starts the thread that is the cluster's node here.
+fn start_cluster(
+    ClusterStart { handle, carrier }: ClusterStart,
+    ready: &watch::Sender<Readiness>,
+) -> anyhow::Result<ClusterHandle> {
+    // Said once with the first change: a process that has just been started is not away from anything.
+    ready.send_modify(|readiness| readiness.set(Unready::RedisAway));
+    let ready = ready.clone();
+    let life = move || {
+        let until_failed = ready.clone();
+        let life = AssertUnwindSafe(|| cluster::run(carrier, until_failed));
+        let result = panic::catch_unwind(life)
+            .unwrap_or_else(|_| Err(io::Error::other("it panicked; the message is in the log above")));
+        if let Err(error) = result {
+            telemetry::emit(&telemetry::ClusterFailed { error: error.to_string() });
+            shutdown::set_ready(&ready, |readiness| readiness.set(Unready::ClusterFailed));
+        }
+    };
+    thread::Builder::new()
+        .name("cluster".to_owned())
+        .spawn(life)
+        .context("cannot start the cluster's thread")?;
+    Ok(handle)
 }
 
 async fn serve_publish_api(
     listener: tokio::net::TcpListener,
-    shards: Shards,
+    nodes: Nodes,
     limits: publish::PublishConfig,
     mut stopping: watch::Receiver<bool>,
     ready: watch::Sender<Readiness>,
@@ -216,7 +286,7 @@ async fn serve_publish_api(
         // An error means that the process is past stopping.
         stopping.wait_for(|stopping| *stopping).await.ok();
     };
-    if let Err(error) = publish::serve(listener, shards, limits, stopped).await {
+    if let Err(error) = publish::serve(listener, nodes, limits, stopped).await {
         telemetry::emit(&telemetry::PublishServerFailed { error: error.to_string() });
         shutdown::set_ready(&ready, |readiness| readiness.set(Unready::PublishFailed));
     }
@@ -244,6 +314,7 @@ fn driver(start: ShardStart) -> io::Result<Driver> {
         occupancy: start.occupancy,
         tls: start.tls,
         bundle: start.bundle,
+        cluster: start.cluster,
         metrics: Rc::new(ShardMetrics::new(start.number.into())),
         closing: watch::Sender::new(false),
         number: start.number,

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     bundle::Bundle,
+    cluster::ClusterHandle,
     config::ClientConfig,
     occupancy::{Counts, Occupancy},
     tls::Tls,
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) occupancy: Occupancy,
     pub(crate) tls: Option<Tls>,
     pub(crate) bundle: Option<Arc<Bundle>>,
+    /// The way to the other nodes; `None` with the memory adapter.
+    pub(crate) cluster: Option<ClusterHandle>,
     pub(crate) metrics: Rc<ShardMetrics>,
     /// True once HTTP connections are to end with the request they are at.
     pub(crate) closing: watch::Sender<bool>,

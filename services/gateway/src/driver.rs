@@ -4,6 +4,7 @@
 //! WebSocket costs no task, no waker and no registration in the runtime. One turn takes a batch of readiness
 //! events and commands, then flushes each connection that has something to write, once.
 
+mod backlog;
 mod head;
 mod link;
 mod links;
@@ -32,12 +33,14 @@ use tokio::{
 };
 
 use self::{
+    backlog::Backlog,
     link::Link,
     links::{LinkSink, Polls},
     readiness::Readiness,
 };
 use crate::{
     calls::{Report, Reporter},
+    cluster::ClusterCommand,
     context::Context,
     inbox::{Command, PushPermit, Shards},
 };
@@ -86,9 +89,8 @@ pub(crate) struct Driver {
     unaccepted: bool,
     /// Links whose other side has ended in this turn.
     ended: Vec<LinkId>,
-    /// Publications that other shards have not taken yet. While there are any, no link is read: so there are
-    /// never more than one turn's.
-    backlog: VecDeque<(u8, Arc<Publication>)>,
+    /// What other threads have not taken yet. While there is anything, no link is read.
+    backlog: Backlog,
     /// Metrics of this shard.
     metrics: Rc<ShardMetrics>,
     received_bytes: u64,
@@ -148,7 +150,7 @@ impl Driver {
             unread: VecDeque::new(),
             unaccepted: false,
             ended: Vec::new(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             received_bytes: 0,
             drain: None,
             gauges_at: now,
@@ -298,20 +300,21 @@ impl Driver {
         while let Some(output) = self.shard.poll_output() {
             self.perform(output);
         }
+        self.offer_backlog();
     }
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Publish(publication) => {
-                for shard in (0..self.shards.inboxes().len() as u8).filter(|shard| *shard != self.number) {
-                    self.backlog.push_back((shard, publication.clone()));
-                }
-                self.offer_backlog();
-            }
+            Output::Publish(publication) => self.publish(&publication),
             Output::Resume(link) => self.resume(link),
             Output::CutPush(key) => drop(self.pushes.remove(&key)),
-            // The memory adapter has nothing to subscribe to, and the shard knows.
-            Output::Subscribe(..) | Output::Unsubscribe(_) => {}
+            Output::Subscribe(subscription, ticket) => {
+                let command = ClusterCommand::Subscribe(self.number, subscription, ticket);
+                self.backlog.to_cluster(command);
+            }
+            Output::Unsubscribe(subscription) => {
+                self.backlog.to_cluster(ClusterCommand::Unsubscribe(self.number, subscription));
+            }
             Output::CallAnswered { call, socket, answer } => {
                 self.report_call(call, Report::Answer(socket, answer));
             }
@@ -321,15 +324,18 @@ impl Driver {
         }
     }
 
-    /// Hands publications to the other shards, in order, as far as their inboxes take them.
-    fn offer_backlog(&mut self) {
-        while let Some((shard, publication)) = self.backlog.front() {
-            let command = Command::Deliver(publication.clone(), None);
-            if let Err(mpsc::error::TrySendError::Full(_)) = self.shards.inbox(*shard).try_send(command) {
-                return;
-            }
-            self.backlog.pop_front();
+    /// Hands an event of a client here to the other nodes and shards.
+    fn publish(&mut self, publication: &Arc<Publication>) {
+        if self.context.cluster.is_some() {
+            self.backlog.to_cluster(ClusterCommand::Publish(publication.clone(), None));
         }
+        for shard in (0..self.shards.inboxes().len() as u8).filter(|shard| *shard != self.number) {
+            self.backlog.to_shard(shard, Command::Deliver(publication.clone(), None));
+        }
+    }
+
+    fn offer_backlog(&mut self) {
+        self.backlog.offer(&self.shards, self.context.cluster.as_ref());
     }
 
     fn handle_command(&mut self, command: Command, now: Instant) {
@@ -337,6 +343,9 @@ impl Driver {
             Command::Deliver(publication, reply) => {
                 let reach = self.shard.deliver(&publication);
                 answer(reply, reach);
+            }
+            Command::Confirmed(tickets) => {
+                tickets.into_iter().for_each(|ticket| self.shard.handle_confirmed(ticket, now));
             }
             Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
             Command::Call { broadcast, call, deadline, reporter, reply } => {

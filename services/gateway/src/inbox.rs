@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adapter::{Broadcast, CallId, Operation, Outcome};
+use adapter::{Broadcast, CallId, Operation, Outcome, Ticket};
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
@@ -30,6 +30,8 @@ pub(crate) const INBOX_COMMANDS_MAX: usize = 1024;
 pub(crate) enum Command {
     /// Deliver to the sockets here, and say how far it got if anybody wants to know.
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
+    /// Subscriptions that these tickets waited for are in force.
+    Confirmed(Vec<Ticket>),
     /// Do something with the sockets here, or tell about them.
     Operate(Arc<Operation>, oneshot::Sender<Outcome>),
     /// Ask the sockets here for an acknowledgement, and say how many were asked; their answers go to `reporter`.
@@ -151,27 +153,14 @@ impl Shards {
 impl Dispatch for Shards {
     async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
         let publication = Arc::new(Publication::new(broadcast));
-        let mut answers = Vec::new();
-        self.tell_all(|| {
-            let reply = (report == ReportLevel::Reach).then(|| {
-                let (reply, answer) = oneshot::channel();
-                answers.push(answer);
-                reply
-            });
-            Command::Deliver(publication.clone(), reply)
-        })
-        .await?;
-        match report {
-            ReportLevel::Accepted => Ok(Receipt { reach: None }),
-            ReportLevel::Reach => Ok(Receipt { reach: Some(collect(answers).await?) }),
-        }
+        self.deliver(&publication, report, None::<Ahead<'_, Command>>).await?.receipt().await
     }
 
     async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
         // The shards of one process answer in their next turn: there is nothing to time.
         let operation = Arc::new(operation);
         let mut answers = Vec::new();
-        self.tell_all(|| {
+        self.tell_all(None::<Ahead<'_, Command>>, || {
             let (reply, answer) = oneshot::channel();
             answers.push(answer);
             Command::Operate(operation.clone(), reply)
@@ -196,7 +185,7 @@ impl Dispatch for Shards {
         let broadcast = Arc::new(broadcast);
         let (reporter, reports) = calls::reports();
         let mut asked = Vec::new();
-        self.tell_all(|| {
+        self.tell_all(None::<Ahead<'_, Command>>, || {
             let (reply, count) = oneshot::channel();
             asked.push(count);
             let (broadcast, reporter) = (broadcast.clone(), reporter.clone());
@@ -218,15 +207,65 @@ impl Dispatch for Shards {
     }
 }
 
+/// Something that is told to somebody else in the same place of the order, before the shards.
+pub(crate) type Ahead<'a, T> = (&'a mpsc::Sender<T>, T);
+
+/// A publication that every shard has got.
+pub(crate) struct Handed {
+    answers: Option<Vec<oneshot::Receiver<Reach>>>,
+}
+
+impl Handed {
+    /// Waits for what the shards say of it, if that was asked for.
+    pub(crate) async fn receipt(self) -> Result<Receipt, Unavailable> {
+        let reach = match self.answers {
+            Some(answers) => Some(collect(answers).await?),
+            None => None,
+        };
+        Ok(Receipt { reach })
+    }
+}
+
 impl Shards {
+    /// Hands a publication to every shard.
+    pub(crate) async fn deliver<T>(
+        &self,
+        publication: &Arc<Publication>,
+        report: ReportLevel,
+        ahead: Option<Ahead<'_, T>>,
+    ) -> Result<Handed, Unavailable> {
+        let mut answers = (report == ReportLevel::Reach).then(Vec::new);
+        self.tell_all(ahead, || {
+            let reply = answers.as_mut().map(|answers| {
+                let (reply, answer) = oneshot::channel();
+                answers.push(answer);
+                reply
+            });
+            Command::Deliver(publication.clone(), reply)
+        })
+        .await?;
+        Ok(Handed { answers })
+    }
+
     /// Puts a command into every inbox.
-    async fn tell_all(&self, mut command: impl FnMut() -> Command) -> Result<(), Unavailable> {
-        // One publisher at a time reserves a place in every inbox, in the order of arrival: so no message
-        // overtakes another on any shard, and a caller that gives up has reached all shards or none.
+    async fn tell_all<T>(
+        &self,
+        ahead: Option<Ahead<'_, T>>,
+        mut command: impl FnMut() -> Command,
+    ) -> Result<(), Unavailable> {
+        // One publisher at a time reserves a place in every queue, in the order of arrival: so no message
+        // overtakes another anywhere, and a caller that gives up has reached all or none.
         let turn = self.turnstile.acquire().await.map_err(|_| gone())?;
+        let first = match ahead {
+            Some((queue, first)) => Some((queue.reserve().await.map_err(|_| gone())?, first)),
+            None => None,
+        };
         let mut places = SmallVec::<[_; 8]>::new();
         for inbox in self.inboxes.iter() {
             places.push(inbox.reserve().await.map_err(|_| gone())?);
+        }
+        if let Some((place, first)) = first {
+            place.send(first);
         }
         for place in places {
             place.send(command());

@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod bundle;
 mod calls;
+mod cluster;
 mod config;
 mod context;
 mod driver;

@@ -35,6 +35,8 @@ pub(super) struct PendingAsk {
     leases: u64,
     /// Nodes that have answered.
     answered: u32,
+    /// Whether the caller knows that all have said whom they asked, of a call.
+    is_told: bool,
     /// Clients that were asked and those that have acknowledged, of a call.
     clients: u64,
     acknowledged: u64,
@@ -98,6 +100,7 @@ impl Node {
             gateways: Count::Known(0),
             leases: 0,
             answered: 0,
+            is_told: false,
             clients: 0,
             acknowledged: 0,
         };
@@ -236,7 +239,16 @@ impl Node {
         if !is_counted || self.members.readings() < pending.leases {
             return;
         }
-        let is_done = pending.answered >= self.expected(pending) && pending.acknowledged >= pending.clients;
+        if pending.answered < self.expected(pending) {
+            return;
+        }
+        let is_done = pending.acknowledged >= pending.clients;
+        if let Some(pending) = self.asks.get_mut(&id)
+            && pending.kind == Kind::Call
+            && !mem::replace(&mut pending.is_told, true)
+        {
+            self.outputs.push_back(Output::Answer(id, Part::AllCalled));
+        }
         if is_done && let Some(pending) = self.asks.remove(&id) {
             self.end(id, &pending);
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use broker::{AuthConfig, NamespaceConfig, RoomRule};
 
-use super::{GatewayConfig, client};
+use super::{AdapterKind, GatewayConfig, client};
 
 /// A rule that a decoded configuration breaks.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ const MS_MAX: u64 = 3_600_000;
 const U32_MAX: u64 = u32::MAX as u64;
 
 /// Numbers whose type holds more than makes sense.
-const RANGES: [Range; 14] = [
+const RANGES: [Range; 16] = [
     ("engine.ping_interval_ms", 1, MS_MAX, |config| config.engine.ping_interval_ms.into()),
     ("engine.ping_timeout_ms", 1, MS_MAX, |config| config.engine.ping_timeout_ms.into()),
     ("engine.upgrade_timeout_ms", 1, MS_MAX, |config| config.engine.upgrade_timeout_ms.into()),
@@ -36,6 +36,9 @@ const RANGES: [Range; 14] = [
     ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
     ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),
     ("limits.pending_calls_max", 1, U32_MAX, |config| config.limits.pending_calls_max.into()),
+    ("adapter.linger_ms", 0, MS_MAX, |config| config.adapter.linger_ms.into()),
+    // Shorter ones would be over before they are renewed.
+    ("adapter.lease_ms", 1_000, MS_MAX, |config| config.adapter.lease_ms.into()),
     ("shutdown.drain_ms", 0, MS_MAX, |config| config.shutdown.drain_ms.into()),
     ("shutdown.deadline_ms", 1, MS_MAX, |config| config.shutdown.deadline_ms.into()),
     // Preflights of more than a day are cut short by every browser.
@@ -63,6 +66,14 @@ pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Co
     check.engine(config);
     for fault in config.grpc.limits.faults() {
         check.complain(&format!("grpc.limits.{}", fault.key), format!("allowed: {}", fault.allowed));
+    }
+    if config.adapter.kind != AdapterKind::Memory {
+        for fault in config.redis.check() {
+            check.complain(&format!("redis.{}", fault.key), fault.problem);
+        }
+    }
+    if config.adapter.prefix.is_empty() || config.adapter.prefix.chars().any(char::is_control) {
+        check.complain("adapter.prefix", "allowed: text that is not empty, without control characters");
     }
     if telemetry::check_filter(&config.log.filter).is_err() {
         let problem = "allowed: off, error, warn, info, debug, trace, also as target=level, comma separated";

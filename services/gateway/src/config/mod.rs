@@ -4,6 +4,7 @@
 //! a typed struct that lives in the part it configures; this module nests them. `docs/configuration.md` lists
 //! every key, and a test here holds it to the defaults.
 
+mod adapter;
 mod check;
 mod cli;
 mod client;
@@ -19,9 +20,11 @@ use std::time::Duration;
 use broker::{LimitsConfig, NamespaceConfig};
 use engineio::EngineConfig;
 use publish::PublishConfig;
+use redis_link::LinkConfig;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use telemetry::LogConfig;
 
+pub(crate) use adapter::{AdapterConfig, AdapterKind};
 pub(crate) use cli::{Action, Cli};
 pub(crate) use client::{ClientConfig, CorsConfig, TlsConfig};
 pub(crate) use fault::ConfigFault;
@@ -38,8 +41,10 @@ pub(crate) struct GatewayConfig {
     pub(crate) engine: EngineConfig,
     /// Limits of clients.
     pub(crate) limits: LimitsConfig,
-    /// What gateways share.
+    /// How gateways reach each other's clients.
     pub(crate) adapter: AdapterConfig,
+    /// The connection to Redis, if the adapter needs one.
+    pub(crate) redis: LinkConfig,
     /// The publish API.
     pub(crate) grpc: GrpcConfig,
     /// Metrics and health.
@@ -61,36 +66,6 @@ impl GatewayConfig {
     /// When `refusal_data` of a namespace holds what TOML has no form for (null, integers over 2^63 - 1).
     pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
-    }
-}
-
-/// What gateways share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AdapterConfig {
-    /// How. Default `memory`.
-    pub(crate) kind: AdapterKind,
-}
-
-/// How broadcasts travel between gateways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum AdapterKind {
-    /// Not at all: one process.
-    #[default]
-    Memory,
-}
-
-impl<'de> Deserialize<'de> for AdapterKind {
-    // By hand: the kinds to come are known words, and deserve a better answer than "unknown".
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "memory" => Ok(Self::Memory),
-            "redis" | "redis-sharded" | "redis-streams" => {
-                Err(de::Error::custom("not in this version; allowed: memory"))
-            }
-            other => Err(de::Error::unknown_variant(other, &["memory"])),
-        }
     }
 }
 

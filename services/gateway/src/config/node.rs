@@ -10,12 +10,20 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct NodeConfig {
     /// The number that session ids carry to name this node. Default: drawn at start.
     pub(crate) id: Option<u16>,
+    /// Its name in logs and answers of the publish API. Default: the host's.
+    pub(crate) name: Option<String>,
     /// File with the key that authenticates session ids, the same on all gateways: 64 hex digits, as
     /// `openssl rand -hex 32` writes them. Default: a key per process, so that a restart forgets its sessions.
     pub(crate) secret_file: Option<PathBuf>,
 }
 
 impl NodeConfig {
+    /// What operators call this node.
+    pub(crate) fn name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(host)
+    }
+
     /// The key in `secret_file`; `None` when no file is configured.
     ///
     /// # Errors
@@ -54,7 +62,7 @@ mod tests {
         let path = directory.path().join("key");
         let read = |text: String| {
             std::fs::write(&path, text).unwrap();
-            NodeConfig { id: None, secret_file: Some(path.clone()) }.read_secret()
+            NodeConfig { secret_file: Some(path.clone()), ..NodeConfig::default() }.read_secret()
         };
         assert_eq!(
             read(format!("{}\n", "0aF1".repeat(16))),

@@ -115,7 +115,7 @@ fn every_fault_is_reported_at_once_and_where_it_comes_from() {
         ping_timeout_ms = 0
         transports = ["polling", "websockets"]
         [adapter]
-        kind = "redis"
+        kind = "redis-streams"
         [[namespaces]]
         auth = { tokens = ["open sesame"] }
         [[namespaces]]
@@ -135,12 +135,12 @@ fn every_fault_is_reported_at_once_and_where_it_comes_from() {
     let expected = [
         "ROOMCAST__: not a key; allowed: ROOMCAST__SECTION__KEY, see docs/configuration.md",
         "--set client.http_compression: not an assignment; allowed: --set section.key=value",
-        "gateway.toml: adapter.kind = \"redis\": not in this version; allowed: memory",
+        "gateway.toml: adapter.kind = \"redis-streams\": not in this version; allowed: memory, redis, redis-sharded",
         "gateway.toml: client.cors.origins[2] = 7: allowed: text",
         "gateway.toml: client.listn: unknown key, did you mean listen? allowed: listen, path, shards, http_compression, refuse_foreign_origins, bundle_dir, demo_page, cors, tls",
         "gateway.toml: client.shards = 0: allowed: an integer from 1 to 255",
         "gateway.toml: client.tls: cert_file is missing",
-        "gateway.toml: colour: unknown key; allowed: client, engine, limits, adapter, grpc, ops, log, node, shutdown, namespaces",
+        "gateway.toml: colour: unknown key; allowed: client, engine, limits, adapter, redis, grpc, ops, log, node, shutdown, namespaces",
         "gateway.toml: engine.ping_interval_ms = \"fast\": allowed: an integer from 1 to 3600000",
         "gateway.toml: engine.transports[1] = \"websockets\": unknown word; allowed: polling, websocket",
         "ROOMCAST__LIMITS__ROOM_NAME_BYTES: limits.room_name_bytes = \"70000\": allowed: an integer from 1 to 65535",

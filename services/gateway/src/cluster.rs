@@ -1,0 +1,84 @@
+//! This gateway among others: what shards and callers tell the thread that is the cluster's node here.
+//!
+//! The thread (`carrier`) owns the node, which decides, and the link, which carries; shards and the publish API
+//! reach it through a [`ClusterHandle`], on one bounded queue. With the memory adapter there is none of this.
+
+mod both;
+mod carrier;
+mod dispatch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use adapter::{Subscription, Ticket};
+use broker::Publication;
+use cluster::{Ask, Part};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use carrier::{CarrierStart, run};
+pub(crate) use dispatch::Nodes;
+
+/// Commands that may wait for the thread. When it is full, shards stop reading their clients and publishers wait.
+pub(crate) const CLUSTER_COMMANDS_MAX: usize = 4_096;
+
+/// Parts of an answer that may wait for whoever asked. One that takes none ends the asking.
+const PARTS_MAX: usize = 65_536;
+
+/// One thing to do for the cluster's node.
+pub(crate) enum ClusterCommand {
+    /// Publish what is delivered here already; say what became of it if anybody wants to know.
+    Publish(Arc<Publication>, Option<oneshot::Sender<Published>>),
+    /// A shard has members in a namespace or room.
+    Subscribe(u8, Subscription, Option<Ticket>),
+    /// A shard has none there any more.
+    Unsubscribe(u8, Subscription),
+    /// Ask the other nodes.
+    Ask(Ask, Duration, mpsc::Sender<Part>),
+    /// The process ends: take back what Redis knows of it.
+    Leave(oneshot::Sender<()>),
+}
+
+/// What became of a publish.
+pub(crate) enum Published {
+    /// Redis has it, and has handed it to so many connections.
+    Received(u64),
+    /// Nobody else has got it: in words, why and what to do.
+    Refused(String),
+    /// Redis has not said whether it got it.
+    Unknown(String),
+}
+
+/// The way to the cluster's node.
+#[derive(Clone)]
+pub(crate) struct ClusterHandle {
+    commands: mpsc::Sender<ClusterCommand>,
+    can_publish: Arc<AtomicBool>,
+}
+
+impl ClusterHandle {
+    /// A handle, and what the thread needs to serve it.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<ClusterCommand>, Arc<AtomicBool>) {
+        let (commands, inbox) = mpsc::channel(CLUSTER_COMMANDS_MAX);
+        let can_publish = Arc::new(AtomicBool::new(false));
+        (Self { commands, can_publish: can_publish.clone() }, inbox, can_publish)
+    }
+
+    /// The queue of the thread.
+    pub(crate) fn commands(&self) -> &mpsc::Sender<ClusterCommand> {
+        &self.commands
+    }
+
+    /// Whether Redis takes what is published.
+    pub(crate) fn can_publish(&self) -> bool {
+        self.can_publish.load(Ordering::Relaxed)
+    }
+
+    /// Takes back what Redis knows of this node.
+    pub(crate) async fn leave(&self) {
+        let (done, left) = oneshot::channel();
+        if self.commands.send(ClusterCommand::Leave(done)).await.is_ok() {
+            left.await.ok();
+        }
+    }
+}

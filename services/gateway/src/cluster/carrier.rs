@@ -1,0 +1,469 @@
+//! The thread of the cluster's node: it waits for Redis, for shards and callers, and for time, feeds the node, and
+//! does what comes out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use adapter::{Argument, Broadcast, Operation, Outcome};
+use broker::Publication;
+use cluster::{AskId, ClusterConfig, InquiryId, Node, Output, Part, ShardSet};
+use publish::{CallEvent, Dispatch as _};
+use rand::rngs::StdRng;
+use redis_link::{Link, LinkConfig};
+use telemetry::{ClusterMetrics, RedisConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep_until;
+
+use super::{ClusterCommand, Published};
+use crate::admin::{Readiness, Unready};
+use crate::inbox::{Command, Shards};
+use crate::shutdown::set_ready;
+
+/// Events of the link taken in one turn.
+const EVENTS_PER_TURN: usize = 1_024;
+/// Commands taken in one turn.
+const COMMANDS_PER_TURN: usize = 1_024;
+/// Answers of the shards here to other nodes that may wait for a turn.
+const LOCAL_ANSWERS_MAX: usize = 1_024;
+/// How often figures that are not counted where they change are read.
+const GAUGE_PAUSE: Duration = Duration::from_secs(1);
+/// How long the shards have for what another node asks.
+const INQUIRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Redis may take over the last words of this node.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Everything that the thread starts with.
+pub(crate) struct CarrierStart {
+    pub(crate) node: ClusterConfig,
+    pub(crate) link: LinkConfig,
+    pub(crate) rng: StdRng,
+    pub(crate) link_seed: u64,
+    pub(crate) commands: mpsc::Receiver<ClusterCommand>,
+    pub(crate) can_publish: Arc<AtomicBool>,
+    pub(crate) shards: Shards,
+}
+
+/// The life of the thread.
+///
+/// # Errors
+/// When no runtime can be made.
+pub(crate) fn run(start: CarrierStart, ready: watch::Sender<Readiness>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        Carrier::new(start, ready).run().await;
+    });
+    Ok(())
+}
+
+/// What the shards here say to another node.
+enum Local {
+    Outcome(InquiryId, Outcome),
+    Called(InquiryId, u64),
+    Acknowledged(InquiryId, Argument),
+    CallEnded(InquiryId),
+}
+
+struct Carrier {
+    node: Node,
+    link: Link,
+    way: redis_link::Way,
+    commands: mpsc::Receiver<ClusterCommand>,
+    locals: mpsc::Receiver<Local>,
+    local: mpsc::Sender<Local>,
+    can_publish: Arc<AtomicBool>,
+    shards: Shards,
+    ready: watch::Sender<Readiness>,
+    metrics: ClusterMetrics,
+    /// Who waits for what became of a publish.
+    tickets: HashMap<u64, oneshot::Sender<Published>>,
+    ticket_count: u64,
+    asks: HashMap<AskId, mpsc::Sender<Part>>,
+    ask_count: u64,
+    leaving: Option<oneshot::Sender<()>>,
+}
+
+impl Carrier {
+    fn new(start: CarrierStart, ready: watch::Sender<Readiness>) -> Self {
+        let way = match start.node.family {
+            cluster::Family::Classic => redis_link::Way::Plain,
+            cluster::Family::Sharded(_) => redis_link::Way::Sharded,
+        };
+        let (local, locals) = mpsc::channel(LOCAL_ANSWERS_MAX);
+        Self {
+            node: Node::new(start.node, start.rng),
+            link: Link::open(start.link, start.link_seed),
+            way,
+            commands: start.commands,
+            locals,
+            local,
+            can_publish: start.can_publish,
+            shards: start.shards,
+            ready,
+            metrics: ClusterMetrics::new(),
+            tickets: HashMap::new(),
+            ticket_count: 0,
+            asks: HashMap::new(),
+            ask_count: 0,
+            leaving: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut gauges_at = Instant::now();
+        loop {
+            let deadline = self.node.poll_timeout().map_or(gauges_at, |at| at.min(gauges_at));
+            tokio::select! {
+                biased;
+                event = self.link.next() => self.handle_event(event, Instant::now()),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command, Instant::now()),
+                    None => return,
+                },
+                Some(local) = self.locals.recv() => self.handle_local(local),
+                () = sleep_until(deadline.into()) => {}
+            }
+            let now = Instant::now();
+            self.turn(now).await;
+            if now >= gauges_at {
+                self.report();
+                gauges_at = now + GAUGE_PAUSE;
+            }
+            if let Some(left) = self.leaving.take() {
+                self.say_farewell().await;
+                left.send(()).ok();
+                return;
+            }
+        }
+    }
+
+    async fn turn(&mut self, now: Instant) {
+        for _ in 0..EVENTS_PER_TURN {
+            let Some(event) = self.link.try_next() else { break };
+            self.handle_event(event, now);
+        }
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.handle_command(command, now);
+        }
+        while let Ok(local) = self.locals.try_recv() {
+            self.handle_local(local);
+        }
+        self.node.handle_timeouts(now);
+        self.node.flush();
+        while let Some(output) = self.node.poll_output() {
+            self.perform(output).await;
+        }
+    }
+
+    fn handle_event(&mut self, event: redis_link::Event, now: Instant) {
+        use redis_link::Event;
+        match event {
+            Event::Message { channel, payload } => self.node.handle_message(&channel, payload, now),
+            Event::Subscribed(channel) => self.node.handle_subscribed(&channel, now),
+            Event::Unsubscribed(_) => {}
+            Event::Published { ticket, result } => self.handle_published(ticket, result),
+            Event::PublishesLost(count) => self.metrics.publishes_lost(count),
+            Event::Answer { id, result } => {
+                let reply = result.map_or(cluster::Reply::Failed, reply_of);
+                self.node.handle_reply(cluster::QueryId(id), &reply);
+            }
+            Event::Lost(channels) => {
+                telemetry::emit(&telemetry::RedisChannelsLost { channels: channels.len() });
+                self.node.handle_lost(&channels);
+                self.note_readiness();
+            }
+            Event::PublisherUp => {
+                self.can_publish.store(true, Ordering::Relaxed);
+                self.node.handle_publisher_up(now);
+                self.note_readiness();
+            }
+            Event::PublisherDown(fault) => {
+                self.can_publish.store(false, Ordering::Relaxed);
+                telemetry::emit(&telemetry::RedisAway {
+                    connection: RedisConnection::Publisher,
+                    error: fault.to_string(),
+                });
+                self.node.handle_publisher_down();
+                self.note_readiness();
+            }
+            Event::SubscriberUp => {
+                self.node.handle_subscriber_up();
+                self.note_readiness();
+            }
+            Event::SubscriberDown(fault) => {
+                telemetry::emit(&telemetry::RedisAway {
+                    connection: RedisConnection::Subscriber,
+                    error: fault.to_string(),
+                });
+                self.node.handle_subscriber_down();
+                self.note_readiness();
+            }
+        }
+    }
+
+    fn handle_published(&mut self, ticket: u64, result: Result<u64, redis_link::LinkFault>) {
+        let published = match result {
+            Ok(receivers) => Published::Received(receivers),
+            Err(fault) => {
+                self.metrics.publishes_lost(1);
+                Published::Unknown(format!(
+                    "{fault}; it is not known whether the other nodes got it, those here did"
+                ))
+            }
+        };
+        if let Some(reply) = self.tickets.remove(&ticket) {
+            // The caller may have gone.
+            reply.send(published).ok();
+        }
+    }
+
+    fn handle_command(&mut self, command: ClusterCommand, now: Instant) {
+        match command {
+            ClusterCommand::Publish(publication, reply) => self.publish(&publication, reply),
+            ClusterCommand::Subscribe(shard, subscription, ticket) => {
+                self.node.subscribe(shard, subscription, ticket, now);
+            }
+            ClusterCommand::Unsubscribe(shard, subscription) => {
+                self.node.unsubscribe(shard, &subscription, now);
+            }
+            ClusterCommand::Ask(ask, timeout, parts) => {
+                self.ask_count += 1;
+                let id = AskId(self.ask_count);
+                match self.node.ask(id, ask, timeout, now) {
+                    Ok(()) => drop(self.asks.insert(id, parts)),
+                    // Whoever asked sees that no part comes.
+                    Err(fault) => telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() }),
+                }
+            }
+            ClusterCommand::Leave(left) => {
+                self.node.leave();
+                self.leaving = Some(left);
+            }
+        }
+    }
+
+    fn publish(&mut self, publication: &Publication, reply: Option<oneshot::Sender<Published>>) {
+        let ticket = reply.is_some().then(|| {
+            self.ticket_count += 1;
+            self.ticket_count
+        });
+        match (self.node.publish(&publication.broadcast, ticket), ticket, reply) {
+            (Ok(()), Some(ticket), Some(reply)) => drop(self.tickets.insert(ticket, reply)),
+            (Ok(()), ..) => {}
+            (Err(fault), _, reply) => {
+                telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
+                if let Some(reply) = reply {
+                    let why = format!("{fault}: clients here got it, other nodes would not survive it");
+                    reply.send(Published::Refused(why)).ok();
+                }
+            }
+        }
+    }
+
+    fn handle_local(&mut self, local: Local) {
+        match local {
+            Local::Outcome(id, outcome) => self.node.handle_outcome(id, outcome),
+            Local::Called(id, clients) => self.node.handle_called(id, clients),
+            Local::Acknowledged(id, arguments) => self.node.handle_acknowledged(id, &arguments),
+            Local::CallEnded(id) => self.node.handle_call_ended(id),
+        }
+    }
+
+    async fn perform(&mut self, output: Output) {
+        match output {
+            Output::Publish { channel, payload, ticket } => {
+                if let Err(refused) = self.link.publish(self.way, channel, payload, ticket) {
+                    self.refuse(ticket, refused);
+                }
+            }
+            Output::Subscribe(listen, channels) => self.link.subscribe(kind_of(listen), channels),
+            Output::Unsubscribe(listen, channels) => self.link.unsubscribe(kind_of(listen), channels),
+            Output::Query(id, query) => self.link.query(id.0, query_of(query, self.way)),
+            Output::Deliver(shards, broadcast) => {
+                let publication = Arc::new(Publication::new(broadcast));
+                self.tell(shards, || Command::Deliver(publication.clone(), None)).await;
+            }
+            Output::Confirm(shard, tickets) => {
+                self.shards.inbox(shard).send(Command::Confirmed(tickets)).await.ok();
+            }
+            Output::Act(operation) => {
+                let operation = Arc::new(operation);
+                self.tell(ShardSet::ALL, || Command::Operate(operation.clone(), oneshot::channel().0)).await;
+            }
+            Output::Inquire(id, operation) => self.inquire(id, operation),
+            Output::Call(id, broadcast, timeout) => self.call(id, broadcast, timeout),
+            Output::Answer(id, part) => self.answer(id, part),
+            // Sessions of other nodes are not forwarded to yet.
+            Output::Peers(_) => {}
+            Output::Happening(happening) => self.tell_of(&happening),
+        }
+    }
+
+    /// Hands a command to shards, in order; waits while one is full, which slows Redis down.
+    async fn tell(&self, shards: ShardSet, mut command: impl FnMut() -> Command) {
+        for (inbox, shard) in self.shards.inboxes().iter().zip(0_u8..) {
+            if shards.contains(shard) {
+                // A shard that is gone has no sockets.
+                inbox.send(command()).await.ok();
+            }
+        }
+    }
+
+    fn inquire(&self, id: InquiryId, operation: Operation) {
+        let (shards, local) = (self.shards.clone(), self.local.clone());
+        spawn_local(async move {
+            if let Ok((outcome, _)) = shards.operate(operation, INQUIRY_TIMEOUT).await {
+                local.send(Local::Outcome(id, outcome)).await.ok();
+            }
+        });
+    }
+
+    fn call(&self, id: InquiryId, broadcast: Broadcast, timeout: Duration) {
+        let (shards, local) = (self.shards.clone(), self.local.clone());
+        spawn_local(async move {
+            // One that cannot be made asks nobody: the caller elsewhere has to be told so.
+            let Ok(mut events) = shards.call(broadcast, timeout).await else {
+                local.send(Local::Called(id, 0)).await.ok();
+                return;
+            };
+            let mut asked = 0;
+            while let Some(event) = events.recv().await {
+                let told = match event {
+                    CallEvent::Asked(clients) => {
+                        asked += clients;
+                        continue;
+                    }
+                    CallEvent::AllAsked => Local::Called(id, asked),
+                    CallEvent::Answer(answer) => Local::Acknowledged(id, answer.arguments),
+                    CallEvent::End(..) => Local::CallEnded(id),
+                };
+                if local.send(told).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn answer(&mut self, id: AskId, part: Part) {
+        let is_last = matches!(part, Part::End(_));
+        let taken = self.asks.get(&id).is_some_and(|parts| parts.try_send(part).is_ok());
+        if is_last || !taken {
+            self.asks.remove(&id);
+            self.node.forget(id);
+        }
+    }
+
+    fn refuse(&mut self, ticket: Option<u64>, refused: redis_link::Refused) {
+        self.metrics.publishes_lost(1);
+        if let Some(reply) = ticket.and_then(|ticket| self.tickets.remove(&ticket)) {
+            let why = format!("{refused}: clients here got it, other nodes did not; retry");
+            reply.send(Published::Refused(why)).ok();
+        }
+    }
+
+    fn tell_of(&self, happening: &cluster::Happening) {
+        use cluster::Happening;
+        match happening {
+            Happening::Undecodable { channel, fault } => {
+                telemetry::emit(&telemetry::UndecodableMessage {
+                    channel: channel.clone(),
+                    fault: fault.to_string(),
+                });
+            }
+            Happening::NotPublished(fault) => {
+                telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
+            }
+            Happening::Restored { channels } => {
+                telemetry::emit(&telemetry::RedisRestored { channels: *channels });
+                self.note_readiness();
+            }
+            Happening::NodeNumberTaken(peer) => {
+                telemetry::emit(&telemetry::NodeNumberTaken { node: peer.node, other: peer.name.clone() });
+            }
+            Happening::TooManyInquiries => telemetry::emit(&telemetry::TooManyInquiries {}),
+        }
+    }
+
+    /// Says whether traffic should come here. Without Redis clients are served, but miss what others publish.
+    fn note_readiness(&self) {
+        let away = !self.can_publish.load(Ordering::Relaxed) || !self.node.is_complete();
+        let was_away = self.ready.borrow().reasons().contains(&Unready::RedisAway);
+        if away != was_away {
+            set_ready(&self.ready, |readiness| match away {
+                true => readiness.set(Unready::RedisAway),
+                false => readiness.clear(Unready::RedisAway),
+            });
+        }
+    }
+
+    fn report(&self) {
+        self.note_readiness();
+        let (node, link) = (self.node.stats(), self.link.stats());
+        self.metrics.report(&telemetry::ClusterFigures {
+            published: node.published,
+            delivered: node.delivered,
+            undecodable: node.undecodable,
+            answered: node.answered,
+            channels_wanted: node.wanted,
+            channels_in_force: node.in_force,
+            can_publish: self.can_publish.load(Ordering::Relaxed),
+            can_receive: self.node.is_complete(),
+            reconnects: link.reconnects,
+            heartbeats_missed: link.heartbeats_missed,
+            heartbeat: Duration::from_micros(link.heartbeat_rtt_us),
+            queue_bytes: link.queue_bytes,
+        });
+    }
+
+    /// Lets the last commands out.
+    async fn say_farewell(&mut self) {
+        let until = Instant::now() + FAREWELL;
+        while self.link.stats().queue_bytes > 0 || Instant::now() + FAREWELL / 2 > until {
+            tokio::select! {
+                event = self.link.next() => self.handle_event(event, Instant::now()),
+                () = sleep_until(until.into()) => return,
+                () = tokio::time::sleep(FAREWELL / 10) => {}
+            }
+        }
+    }
+}
+
+fn kind_of(listen: cluster::Listen) -> redis_link::Kind {
+    match listen {
+        cluster::Listen::Exact => redis_link::Kind::Exact,
+        cluster::Listen::Pattern => redis_link::Kind::Pattern,
+        cluster::Listen::Sharded => redis_link::Kind::Sharded,
+    }
+}
+
+fn query_of(query: cluster::Query, way: redis_link::Way) -> redis_link::Query {
+    use cluster::Query;
+    match query {
+        Query::CountSubscribers(channel) => redis_link::Query::CountSubscribers(way, channel),
+        Query::Set { key, value, ttl } => redis_link::Query::Set {
+            key: key.into(),
+            value,
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1),
+        },
+        Query::Read(keys) => redis_link::Query::Get(keys.into_iter().map(Into::into).collect()),
+        Query::Delete(key) => redis_link::Query::Delete(key.into()),
+        Query::AddMember(key, member) => redis_link::Query::AddToSet(key.into(), member.into()),
+        Query::RemoveMember(key, member) => redis_link::Query::RemoveFromSet(key.into(), member.into()),
+        Query::Members(key) => redis_link::Query::Members(key.into()),
+    }
+}
+
+fn reply_of(reply: redis_link::Reply) -> cluster::Reply {
+    match reply {
+        redis_link::Reply::Done => cluster::Reply::Done,
+        redis_link::Reply::Count(count) => cluster::Reply::Count(count),
+        redis_link::Reply::Value(value) => cluster::Reply::Values(vec![value]),
+        redis_link::Reply::Values(values) => cluster::Reply::Values(values),
+        redis_link::Reply::Members(members) => cluster::Reply::Members(
+            members.into_iter().filter_map(|member| String::from_utf8(member.to_vec()).ok()).collect(),
+        ),
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the publish API's calls go: to the shards here, and to the other nodes if there may be any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter::{Action, Broadcast, Operation, Outcome};
+use broker::Publication;
+use cluster::{Ask, Part};
+use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
+use tokio::sync::{mpsc, oneshot};
+
+use super::both::both;
+use super::{ClusterCommand, ClusterHandle, PARTS_MAX, Published};
+use crate::inbox::Shards;
+
+/// The shards of this process, and the other nodes.
+#[derive(Clone)]
+pub(crate) struct Nodes {
+    pub(crate) shards: Shards,
+    /// `None` with the memory adapter.
+    pub(crate) cluster: Option<ClusterHandle>,
+}
+
+impl Dispatch for Nodes {
+    async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
+        let Some(cluster) = &self.cluster else { return self.shards.publish(broadcast, report).await };
+        if !cluster.can_publish() {
+            return Err(away());
+        }
+        let publication = Arc::new(Publication::new(broadcast));
+        let (reply, published) = oneshot::channel();
+        // Redis first: local fan-out does not wait for it, nor it for local fan-out.
+        let to_redis = ClusterCommand::Publish(publication.clone(), Some(reply));
+        let handed = self.shards.deliver(&publication, report, Some((cluster.commands(), to_redis))).await?;
+        match published.await {
+            Ok(Published::Received(listeners)) => {
+                let mut receipt = handed.receipt().await?;
+                if let Some(reach) = &mut receipt.reach {
+                    // Redis says how many connections got it, this node's among them if it listens; what they
+                    // made of it is not known, so the answer is partial.
+                    let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
+                    reach.coverage.nodes_asked = reach.coverage.nodes_asked.max(listeners);
+                }
+                Ok(receipt)
+            }
+            Ok(Published::Refused(why) | Published::Unknown(why)) => Err(Unavailable(why)),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    async fn operate(
+        &self,
+        operation: Operation,
+        timeout: Duration,
+    ) -> Result<(Outcome, Coverage), Unavailable> {
+        let Some(cluster) = &self.cluster else { return self.shards.operate(operation, timeout).await };
+        let changes = matches!(operation.action, Action::Join(_) | Action::Leave(_) | Action::Disconnect(_));
+        if changes && !cluster.can_publish() {
+            return Err(away());
+        }
+        let mut parts = ask(cluster, Ask::Operate(operation.clone()), timeout).await?;
+        let (mut total, mut coverage) = self.shards.operate(operation, timeout).await?;
+        while let Some(part) = parts.recv().await {
+            match part {
+                Part::Outcome(outcome) => total.add(outcome),
+                Part::End(others) => {
+                    coverage.nodes_asked += others.asked;
+                    coverage.nodes_answered += others.answered;
+                    coverage.nodes_missing.extend(others.missing);
+                }
+                Part::Called(_) | Part::AllCalled | Part::Acknowledged(_) | Part::Served(_) => {}
+            }
+        }
+        Ok((total, coverage))
+    }
+
+    async fn call(
+        &self,
+        broadcast: Broadcast,
+        timeout: Duration,
+    ) -> Result<mpsc::Receiver<CallEvent>, CallRefused> {
+        let Some(cluster) = &self.cluster else { return self.shards.call(broadcast, timeout).await };
+        if !cluster.can_publish() {
+            return Err(away().into());
+        }
+        let here = self.shards.call(broadcast.clone(), timeout).await?;
+        let elsewhere = ask(cluster, Ask::Call(broadcast), timeout).await?;
+        Ok(both(here, elsewhere))
+    }
+}
+
+async fn ask(
+    cluster: &ClusterHandle,
+    ask: Ask,
+    timeout: Duration,
+) -> Result<mpsc::Receiver<Part>, Unavailable> {
+    let (parts, answers) = mpsc::channel(PARTS_MAX);
+    cluster.commands().send(ClusterCommand::Ask(ask, timeout, parts)).await.map_err(|_| gone())?;
+    Ok(answers)
+}
+
+fn away() -> Unavailable {
+    Unavailable("Redis is away, so the other nodes cannot be reached: nothing was published, retry".into())
+}
+
+fn gone() -> Unavailable {
+    Unavailable("this gateway is shutting down: publish to another one".into())
+}
