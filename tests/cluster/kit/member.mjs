@@ -55,7 +55,9 @@ export class Member {
   /** Whether a broadcast to `rooms` without `except` is meant for it. */
   isIn(rooms = [], except = []) {
     const isInAny = (names) => names.some((room) => room === this.id || this.rooms.has(room));
-    return (rooms.length === 0 || isInAny(rooms)) && !isInAny(except);
+    // To a 2.x server only ids of sockets are exceptions.
+    const isExcepted = this.server.client === 2 ? except.includes(this.id) : isInAny(except);
+    return (rooms.length === 0 || isInAny(rooms)) && !isExcepted;
   }
 
   async join(room) {
