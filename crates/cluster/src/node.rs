@@ -240,6 +240,13 @@ impl Node {
         ticket: Option<Ticket>,
         now: Instant,
     ) {
+        if self.namespaces.get(&name).is_some_and(|namespace| namespace.holders.contains(shard)) {
+            // Every connection asks; only the first of a shard needs more than to wait for the same.
+            if let Some(ticket) = ticket {
+                self.wanted.await_channel(channels.census().as_bytes(), shard, ticket);
+            }
+            return;
+        }
         let of_namespace = channels.of_namespace(&self.uid, &self.config);
         let last = of_namespace.len() - 1;
         for (nth, (listen, channel, role)) in of_namespace.into_iter().enumerate() {
