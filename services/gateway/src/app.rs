@@ -19,7 +19,6 @@ use telemetry::{PrometheusHandle, ShardMetrics};
 use tokio::{
     runtime,
     sync::{mpsc, watch},
-    task::LocalSet,
 };
 
 use crate::{
@@ -295,10 +294,7 @@ async fn serve_publish_api(
 /// The life of one shard's thread.
 fn run_shard(start: ShardStart, ended: &mpsc::Sender<ShardEnd>) {
     let shard = start.number;
-    let life = || {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, async move { driver(start)?.run().await })
-    };
+    let life = || driver(start)?.run();
     // A bug that panics ends the process in an orderly way: its clients reconnect, and somebody reads why.
     let result = panic::catch_unwind(AssertUnwindSafe(life));
     let result =

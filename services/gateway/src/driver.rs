@@ -1,8 +1,8 @@
-//! The loop of one shard: wait for one thing, feed the shard, write what it produced, wait again.
+//! The loop of one shard: wait, feed the shard, write what it produced, wait again.
 //!
-//! All sockets of a shard hang on a poll of its own, which the shard's runtime watches as a single file: a
-//! WebSocket costs no task, no waker and no registration in the runtime. One turn takes a batch of readiness
-//! events and commands, then flushes each connection that has something to write, once.
+//! Everything of a shard hangs on one poll: WebSockets, the sockets of HTTP tasks, and a bell for the inbox and for
+//! tasks. One turn takes a batch of readiness events and commands, then flushes each connection that has something
+//! to write, once.
 
 mod backlog;
 mod head;
@@ -15,9 +15,9 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     io,
-    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::{self, Poll},
     time::{Duration, Instant},
 };
 
@@ -27,22 +27,20 @@ use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
 use telemetry::ShardMetrics;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use self::{
     backlog::Backlog,
     link::Link,
     links::{LinkSink, Polls},
-    readiness::Readiness,
+    readiness::{BELL, Readiness},
 };
 use crate::{
     calls::{Report, Reporter},
     cluster::ClusterCommand,
     context::Context,
     inbox::{Command, PushPermit, Shards},
+    tasks::parking,
 };
 
 /// Readiness events taken in one turn.
@@ -74,6 +72,8 @@ pub(crate) struct Driver {
     context: Rc<Context>,
     shards: Shards,
     inbox: mpsc::Receiver<Command>,
+    /// Whether the inbox may hold commands. If not, the bell is rung when one comes.
+    inbox_has_more: bool,
     listener: Option<TcpListener>,
     readiness: Readiness,
     events: Events,
@@ -95,10 +95,9 @@ pub(crate) struct Driver {
     metrics: Rc<ShardMetrics>,
     received_bytes: u64,
     drain: Option<Drain>,
+    /// All clients are gone; HTTP connections may send their last answers until then.
+    leaving_at: Option<Instant>,
     gauges_at: Instant,
-    /// Goes off at `alarm_at`, the next deadline of anything here.
-    alarm: Pin<Box<Sleep>>,
-    alarm_at: Instant,
 }
 
 /// Clients are being closed, evenly until then.
@@ -108,15 +107,8 @@ struct Drain {
     next: Instant,
 }
 
-/// What ended a wait.
-enum Woken {
-    Ready,
-    Command(Option<Command>),
-    Timer,
-}
-
 impl Driver {
-    /// Takes over `listener`, which is non-blocking. To be called on the shard's runtime.
+    /// Takes over `listener`, which is non-blocking. To be called on the shard's thread.
     ///
     /// # Errors
     /// When the system has no more files or memory for a poll.
@@ -139,6 +131,7 @@ impl Driver {
             context,
             shards,
             inbox,
+            inbox_has_more: true,
             listener: Some(listener),
             readiness,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -153,9 +146,8 @@ impl Driver {
             backlog: Backlog::default(),
             received_bytes: 0,
             drain: None,
+            leaving_at: None,
             gauges_at: now,
-            alarm: Box::pin(sleep_until(now.into())),
-            alarm_at: now,
         })
     }
 
@@ -163,52 +155,33 @@ impl Driver {
     ///
     /// # Errors
     /// When the poll itself fails: the shard cannot go on.
-    pub(crate) async fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let _tasks_are_found = self.readiness.tasks.enter();
         loop {
-            let woken = self.wait().await?;
+            let deadline = (!self.has_work_left()).then(|| self.next_deadline());
+            self.readiness.wait(&mut self.events, deadline)?;
             let now = Instant::now();
-            match woken {
-                Woken::Ready | Woken::Timer => {}
-                Woken::Command(Some(command)) => self.handle_command(command, now),
-                Woken::Command(None) => return Ok(()),
-            }
-            self.turn(now)?;
-            if self.drained(now) {
-                self.finish_http().await;
+            self.turn(now);
+            if self.has_left(now) {
                 return Ok(());
             }
         }
     }
 
-    async fn wait(&mut self) -> io::Result<Woken> {
-        if self.unaccepted || !self.unread.is_empty() && self.backlog.is_empty() {
-            // There is work left, and nothing to wait for: HTTP tasks of this shard run on the same thread.
-            tokio::task::yield_now().await;
-            return Ok(Woken::Ready);
-        }
-        let deadline = self.next_deadline();
-        if deadline != self.alarm_at {
-            // Most turns leave the next deadline as it was: setting a timer costs more than a small turn.
-            self.alarm_at = deadline;
-            self.alarm.as_mut().reset(deadline.into());
-        }
-        tokio::select! {
-            biased;
-            ready = self.readiness.ready() => ready.map(|()| Woken::Ready),
-            command = self.inbox.recv() => Ok(Woken::Command(command)),
-            () = self.alarm.as_mut() => Ok(Woken::Timer),
-        }
+    /// Whether the next turn has something to do that no event announces.
+    fn has_work_left(&self) -> bool {
+        self.unaccepted || self.inbox_has_more || !self.unread.is_empty() && self.backlog.is_empty()
     }
 
     fn next_deadline(&self) -> Instant {
         let backlog = (!self.backlog.is_empty()).then(|| Instant::now() + BACKLOG_PAUSE);
         let drain = self.drain.map(|drain| drain.next);
-        let others = self.shard.poll_timeout().into_iter().chain(backlog).chain(drain);
-        others.fold(self.gauges_at, Instant::min)
+        let others = [self.shard.poll_timeout(), parking::next_alarm(), backlog, drain, self.leaving_at];
+        others.into_iter().flatten().fold(self.gauges_at, Instant::min)
     }
 
     /// One turn of the loop.
-    fn turn(&mut self, now: Instant) -> io::Result<()> {
+    fn turn(&mut self, now: Instant) {
         self.offer_backlog();
         if self.backlog.is_empty() {
             for _ in 0..self.unread.len() {
@@ -217,50 +190,68 @@ impl Driver {
                 }
             }
         }
-        self.handle_events(now)?;
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.inbox.try_recv() else { break };
-            self.handle_command(command, now);
-        }
+        self.handle_events(now);
+        // What tasks ask for is done in this turn, and what it comes to is theirs before the next wait.
+        self.heed_bell();
+        self.handle_commands(now);
         self.handle_timeouts(now);
         self.step_drain(now);
         self.flush(now);
+        self.heed_bell();
         self.note_occupancy();
         self.report(now);
-        Ok(())
     }
 
-    fn handle_events(&mut self, now: Instant) -> io::Result<()> {
+    /// Runs woken tasks, if the bell was rung for any.
+    fn heed_bell(&mut self) {
+        if self.readiness.tasks.was_rung() {
+            self.readiness.tasks.run();
+            self.inbox_has_more = true;
+        }
+    }
+
+    fn handle_events(&mut self, now: Instant) {
         if std::mem::take(&mut self.unaccepted) {
             self.accept(now);
         }
-        loop {
-            self.readiness.take(&mut self.events)?;
-            let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-            let full = events.iter().count() == EVENTS_PER_TURN;
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(now),
-                    Token(link) => {
-                        let link = LinkId(u32::try_from(link).unwrap_or(u32::MAX));
-                        if event.is_writable() {
-                            self.handle_writable(link);
-                        }
-                        if event.is_read_closed() || event.is_error() {
-                            self.note_hang_up(link);
-                        }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            self.handle_readable(link, now);
-                        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                LISTENER => self.accept(now),
+                BELL => {}
+                Token(parking::FIRST_TOKEN..) => parking::handle_event(event),
+                Token(link) => {
+                    let link = LinkId(u32::try_from(link).unwrap_or(u32::MAX));
+                    if event.is_writable() {
+                        self.handle_writable(link);
+                    }
+                    if event.is_read_closed() || event.is_error() {
+                        self.note_hang_up(link);
+                    }
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        self.handle_readable(link, now);
                     }
                 }
             }
-            self.events = events;
-            if !full {
-                return Ok(());
+        }
+        self.events = events;
+    }
+
+    fn handle_commands(&mut self, now: Instant) {
+        if !self.inbox_has_more {
+            return;
+        }
+        let waker = self.readiness.tasks.waker().clone();
+        let mut cx = task::Context::from_waker(&waker);
+        for _ in 0..COMMANDS_PER_TURN {
+            match self.inbox.poll_recv(&mut cx) {
+                Poll::Ready(Some(command)) => self.handle_command(command, now),
+                // The next one rings. There is always somebody who may send one: this driver does.
+                Poll::Pending | Poll::Ready(None) => {
+                    self.inbox_has_more = false;
+                    return;
+                }
             }
-            // What this batch produced leaves before the next one is read.
-            self.flush(now);
         }
     }
 
@@ -273,6 +264,7 @@ impl Driver {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
+        parking::expire(now);
         if self.shard.poll_timeout().is_none_or(|at| at > now) {
             return;
         }
@@ -459,16 +451,17 @@ impl Driver {
         self.shard.drain(count, now);
     }
 
-    /// Lets HTTP connections send what they have: the last answers of polls are on their way.
-    async fn finish_http(&self) {
-        self.context.closing.send_replace(true);
-        let until = Instant::now() + HTTP_GRACE;
-        while self.context.counts().http.load(Ordering::Relaxed) > 0 && Instant::now() < until {
-            tokio::time::sleep(DRAIN_STEP).await;
+    /// Whether everything is over: all clients are gone, and HTTP connections have sent what they had.
+    fn has_left(&mut self, now: Instant) -> bool {
+        if self.leaving_at.is_none() && self.is_drained(now) {
+            // The last answers of polls are on their way.
+            self.context.closing.send_replace(true);
+            self.leaving_at = Some(now + HTTP_GRACE);
         }
+        self.leaving_at.is_some_and(|at| at <= now || self.context.counts().http.load(Ordering::Relaxed) == 0)
     }
 
-    fn drained(&self, now: Instant) -> bool {
+    fn is_drained(&self, now: Instant) -> bool {
         self.drain.is_some_and(|drain| {
             let empty = self.shard.connection_count() == 0 && self.links.is_empty();
             empty || now >= drain.until + Duration::from_secs(1)

@@ -14,11 +14,15 @@ use std::{cell::Cell, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
 use engineio::{EngineConfig, HttpFault, Query, Transport};
 use http::{Method, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use hyper_util::rt::TokioIo;
 
 use self::answer::Answer;
-use crate::{context::Context, inbox::Shards, stream::ClientStream};
+use crate::{
+    context::Context,
+    inbox::Shards,
+    stream::ClientStream,
+    tasks::{HyperTimer, TaskSocket, timeout},
+};
 
 /// The answer to a connection over the limit.
 pub(crate) const BUSY: &[u8] =
@@ -49,7 +53,7 @@ pub(crate) fn spawn(stream: ClientStream, service: Service) {
 }
 
 /// Speaks TLS and then HTTP on a stream, in a task of its own.
-pub(crate) fn spawn_tls(stream: std::net::TcpStream, service: Service) {
+pub(crate) fn spawn_tls(stream: TaskSocket, service: Service) {
     let counted = Counted::new(&service.context);
     tokio::task::spawn_local(async move {
         if let Some(tls) = &service.context.tls {
@@ -92,7 +96,7 @@ async fn serve(stream: ClientStream, service: Service) {
         async move { service.answer(request).await }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HyperTimer)
         .header_read_timeout(request_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)

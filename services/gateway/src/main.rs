@@ -15,6 +15,7 @@ mod ports;
 mod shutdown;
 mod socket;
 mod stream;
+mod tasks;
 mod tls;
 mod upgrade;
 

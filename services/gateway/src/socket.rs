@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, TcpStream as StdTcpStream},
+    net::Shutdown,
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
@@ -25,14 +25,9 @@ pub(crate) struct TlsSocket {
 }
 
 impl Socket {
-    /// Takes a non-blocking stream.
-    pub(crate) fn plain(stream: StdTcpStream) -> Self {
-        Self::Plain(TcpStream::from_std(stream))
-    }
-
-    /// Takes a non-blocking stream and the TLS session that is spoken over it.
-    pub(crate) fn tls(stream: StdTcpStream, session: ServerConnection) -> Self {
-        Self::Tls(Box::new(TlsSocket { stream: TcpStream::from_std(stream), session }))
+    /// Takes a stream and the TLS session that is spoken over it.
+    pub(crate) fn tls(stream: TcpStream, session: ServerConnection) -> Self {
+        Self::Tls(Box::new(TlsSocket { stream, session }))
     }
 
     /// Makes `registry` report readiness under `token`, once per change.

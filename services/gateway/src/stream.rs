@@ -2,19 +2,16 @@
 
 use std::{
     io,
-    net::TcpStream as StdTcpStream,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use mio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::socket::Socket;
+use crate::{socket::Socket, tasks::TaskSocket};
 
 /// A client's stream under HTTP.
 pub(crate) struct ClientStream {
@@ -24,31 +21,31 @@ pub(crate) struct ClientStream {
 }
 
 enum Inner {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(TaskSocket),
+    Tls(Box<TlsStream<TaskSocket>>),
 }
 
 impl ClientStream {
     /// A plain stream, of which `ahead` has been read already.
-    pub(crate) fn plain(stream: StdTcpStream, ahead: Bytes) -> io::Result<Self> {
-        Ok(Self { ahead, inner: Inner::Plain(TcpStream::from_std(stream)?) })
+    pub(crate) fn plain(stream: TcpStream, ahead: Bytes) -> io::Result<Self> {
+        Ok(Self { ahead, inner: Inner::Plain(TaskSocket::new(stream)?) })
     }
 
     /// A TLS stream after its handshake.
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<TaskSocket>) -> Self {
         Self { ahead: Bytes::new(), inner: Inner::Tls(Box::new(stream)) }
     }
 
     /// Leaves HTTP behind: the bare socket for a shard, and bytes read ahead.
-    pub(crate) fn into_socket(self) -> io::Result<(Socket, Bytes)> {
+    pub(crate) fn into_socket(self) -> (Socket, Bytes) {
         let socket = match self.inner {
-            Inner::Plain(stream) => Socket::plain(stream.into_std()?),
+            Inner::Plain(stream) => Socket::Plain(stream.into_stream()),
             Inner::Tls(stream) => {
                 let (stream, session) = stream.into_inner();
-                Socket::tls(stream.into_std()?, session)
+                Socket::tls(stream.into_stream(), session)
             }
         };
-        Ok((socket, self.ahead))
+        (socket, self.ahead)
     }
 }
 

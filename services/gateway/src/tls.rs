@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::TcpStream as StdTcpStream,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
@@ -12,10 +11,9 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::config::TlsConfig;
+use crate::{config::TlsConfig, tasks::TaskSocket};
 
 /// How often the files are looked at.
 const RELOAD_PAUSE: Duration = Duration::from_secs(2);
@@ -47,13 +45,13 @@ impl Tls {
         Ok(Self { files: files.clone(), current: Arc::new(RwLock::new(Arc::new(config))) })
     }
 
-    /// Does the TLS handshake on a non-blocking stream.
+    /// Does the TLS handshake.
     ///
     /// # Errors
     /// When the client's part of it fails.
-    pub(crate) async fn accept(&self, stream: StdTcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TaskSocket) -> io::Result<TlsStream<TaskSocket>> {
         let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        TlsAcceptor::from(config).accept(TcpStream::from_std(stream)?).await
+        TlsAcceptor::from(config).accept(stream).await
     }
 
     /// Reads the files again whenever one of them has changed, for ever. Files that cannot be used are

@@ -12,6 +12,7 @@ use crate::{
     inbox::{Adoption, Command, Purpose},
     socket::Socket,
     stream::ClientStream,
+    tasks::TaskSocket,
     upgrade::{self, UpgradeRequest, Verdict},
 };
 
@@ -97,7 +98,7 @@ impl Driver {
     /// Gives a plain connection to a task that speaks HTTP on it.
     fn serve_http(&mut self, link: LinkId, ahead: Bytes) {
         if let Some(stream) = self.release(link).and_then(Socket::into_plain)
-            && let Ok(stream) = ClientStream::plain(std_stream(stream), ahead)
+            && let Ok(stream) = ClientStream::plain(stream, ahead)
         {
             http::spawn(stream, self.http_service());
         }
@@ -105,7 +106,9 @@ impl Driver {
 
     /// Gives a connection to a task that speaks TLS and HTTP on it.
     pub(super) fn serve_tls(&mut self, stream: TcpStream) {
-        http::spawn_tls(std_stream(stream), self.http_service());
+        if let Ok(stream) = TaskSocket::new(stream) {
+            http::spawn_tls(stream, self.http_service());
+        }
     }
 
     fn http_service(&self) -> http::Service {
@@ -116,9 +119,4 @@ impl Driver {
             number: self.number,
         }
     }
-}
-
-/// The same socket as the standard library's type, still non-blocking.
-fn std_stream(stream: TcpStream) -> std::net::TcpStream {
-    std::os::fd::OwnedFd::from(stream).into()
 }

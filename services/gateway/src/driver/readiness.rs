@@ -1,64 +1,58 @@
-//! The poll that all sockets of a shard hang on, watched by the shard's runtime as one file.
+//! The one place where a shard's thread waits: for its sockets, its tasks, its inbox and the time.
 
 use std::{
     io,
-    os::fd::{AsRawFd, RawFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use mio::{Events, Poll, Registry};
-use tokio::io::{Interest, unix::AsyncFd};
+use mio::{Events, Poll, Registry, Token};
 
-/// A poll inside the runtime's poll.
-pub(super) struct Readiness(AsyncFd<OwnPoll>);
+use crate::tasks::Tasks;
 
-struct OwnPoll(Poll);
+/// The bell of the thread was rung while it slept. It carries nothing: the bell itself is asked.
+pub(super) const BELL: Token = Token(usize::MAX - 1);
 
-impl AsRawFd for OwnPoll {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+/// The poll that everything of a shard hangs on, and what may ring at it.
+pub(super) struct Readiness {
+    poll: Poll,
+    pub(super) tasks: Tasks,
 }
 
 impl Readiness {
-    /// A poll without sockets. To be called on the shard's runtime.
+    /// A poll without sockets. To be called on the shard's thread.
     ///
     /// # Errors
     /// When the system has no more files or memory.
-    #[expect(unsafe_code, reason = "the runtime has no safe way to watch a file of another kind")]
     pub(super) fn new() -> io::Result<Self> {
-        let poll = OwnPoll(Poll::new()?);
-        // SAFETY: the file is the poll's own. It is open, and stays open and the same, until the poll is
-        // dropped, which `AsyncFd` does only after it has deregistered the file.
-        let watched = unsafe { AsyncFd::register_with_interest(poll, Interest::READABLE) };
-        Ok(Self(watched.map_err(io::Error::from)?))
+        let poll = Poll::new()?;
+        let tasks = Tasks::new(poll.registry(), BELL)?;
+        Ok(Self { poll, tasks })
     }
 
     /// Where sockets are registered.
     pub(super) fn registry(&self) -> &Registry {
-        self.0.get_ref().0.registry()
+        self.poll.registry()
     }
 
-    /// Waits until a socket is ready.
-    ///
-    /// # Errors
-    /// When the runtime is going away.
-    pub(super) async fn ready(&self) -> io::Result<()> {
-        // Cleared before the events are taken: whatever comes later sets it again.
-        self.0.readable().await?.clear_ready();
-        Ok(())
-    }
-
-    /// Takes the sockets that are ready now, as many as `events` holds.
+    /// Takes what is ready, as much as `events` holds. If that is nothing it waits: until `deadline`, if there
+    /// is one to wait for, or until the bell is rung.
     ///
     /// # Errors
     /// When the system's poll fails.
-    pub(super) fn take(&mut self, events: &mut Events) -> io::Result<()> {
-        loop {
-            match self.0.get_mut().0.poll(events, Some(Duration::ZERO)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                taken => return taken,
+    pub(super) fn wait(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
+        let patience = match deadline {
+            Some(deadline) if self.tasks.lie_down() => deadline.saturating_duration_since(Instant::now()),
+            _ => Duration::ZERO,
+        };
+        let taken = self.poll.poll(events, Some(patience));
+        self.tasks.rise();
+        match taken {
+            // A signal: the turn that follows finds nothing to do.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
             }
+            taken => taken,
         }
     }
 }

@@ -6,13 +6,15 @@ use engineio::{BodyForm, HttpFault, Query, SessionId, wrap_jsonp};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
 
 use super::{
     Cut, Service,
     answer::{self, Answer},
 };
-use crate::inbox::{Command, PushPermit, Shards};
+use crate::{
+    inbox::{Command, PushPermit, Shards},
+    tasks::timeout,
+};
 
 /// Why the body of a push could not be had.
 enum NoBody {

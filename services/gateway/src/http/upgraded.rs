@@ -65,7 +65,7 @@ impl Service {
 /// Takes the bare socket out of the HTTP machinery.
 fn adoption(upgraded: Upgraded, purpose: Purpose) -> Option<Adoption> {
     let parts = upgraded.downcast::<TokioIo<ClientStream>>().ok()?;
-    let (socket, ahead) = parts.io.into_inner().into_socket().ok()?;
+    let (socket, ahead) = parts.io.into_inner().into_socket();
     // What HTTP had read beyond the request comes before what it had not read of what was read ahead.
     let ahead = [parts.read_buf, ahead].concat().into();
     Some(Adoption { socket, ahead, greeting: None, purpose })
