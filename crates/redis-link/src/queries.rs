@@ -94,12 +94,6 @@ impl Queries {
     }
 }
 
-impl Default for Value {
-    fn default() -> Self {
-        Self::Null
-    }
-}
-
 /// Where the commands of a query go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Routes {

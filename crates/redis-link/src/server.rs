@@ -35,6 +35,8 @@ pub(crate) enum Change {
     PublisherUp,
     /// Was up or not: why it is not.
     PublisherDown(LinkFault),
+    /// There is a connection, not known yet to be of use.
+    SubscriberDialed,
     SubscriberUp,
     /// The same, with the shard channels that it had.
     SubscriberDown(LinkFault, Vec<Bytes>),
@@ -65,9 +67,16 @@ impl Server {
             Some(Ok(_)) | None => {}
         }
         match self.subscriber.up().map(|subscriber| subscriber.poll(cx, gathered)) {
-            Some(Ok(turn)) if turn.is_alive => self.subscriber.proven(),
+            Some(Ok(turn)) => {
+                if turn.is_ready {
+                    changes.push((self.key, Change::SubscriberUp));
+                }
+                if turn.is_alive {
+                    self.subscriber.proven();
+                }
+            }
             Some(Err(fault)) => self.subscriber_failed(fault, rng, changes),
-            Some(Ok(_)) | None => {}
+            None => {}
         }
         match self.publisher.poll_dial(cx) {
             Some(Ok(socket)) => {
@@ -83,8 +92,9 @@ impl Server {
             Some(Ok(socket)) => {
                 let again = self.subscriber.set_up(Subscriber::new(socket));
                 gathered.stats.reconnects += u64::from(again);
+                // Which begins with the subscription of the probes' channel.
                 self.next_probe = Instant::now();
-                changes.push((self.key, Change::SubscriberUp));
+                changes.push((self.key, Change::SubscriberDialed));
             }
             Some(Err(fault)) => self.subscriber_failed(fault, rng, changes),
             None => {}
@@ -160,6 +170,11 @@ impl Server {
         if let Some(publisher) = self.publisher.up() {
             publisher.probe(channel.as_ref().map(|(way, channel)| (*way, channel)), now);
         }
+    }
+
+    /// Whether messages can arrive.
+    pub(crate) fn is_subscriber_ready(&self) -> bool {
+        self.subscriber.connection().is_some_and(|subscriber| subscriber.is_ready)
     }
 
     /// Bytes that wait to be written to the publisher.

@@ -28,6 +28,8 @@ pub(crate) struct Subscriber {
     pub(crate) beat: Bytes,
     /// Whether `beat` is in force.
     pub(crate) is_beat_subscribed: bool,
+    /// Whether a channel of probes has ever been in force: only then messages are known to arrive.
+    pub(crate) is_ready: bool,
     /// When the oldest probe was sent that has had no answer.
     probed_at: Option<Instant>,
 }
@@ -52,6 +54,8 @@ struct ShardChannel {
 pub(crate) struct Turn {
     /// Whether a probe came back: the connection works.
     pub(crate) is_alive: bool,
+    /// Whether the probes' channel came into force, for the first time.
+    pub(crate) is_ready: bool,
 }
 
 impl Subscriber {
@@ -62,6 +66,7 @@ impl Subscriber {
             shard_channels: HashMap::new(),
             beat: Bytes::new(),
             is_beat_subscribed: false,
+            is_ready: false,
             probed_at: None,
         }
     }
@@ -188,7 +193,7 @@ impl Subscriber {
                     Incoming::Message { channel, payload } => {
                         gathered.events.push_back(Event::Message { channel, payload });
                     }
-                    Incoming::Value(Value::Push(items)) => self.handle_push(&items, gathered)?,
+                    Incoming::Value(Value::Push(items)) => self.handle_push(&items, gathered, &mut turn)?,
                     Incoming::Value(Value::Error(answer)) => self.handle_error(&answer, gathered)?,
                     Incoming::Value(_) => match self.outstanding.pop_front() {
                         Some(Outstanding::Ping) => self.handle_beat(gathered, &mut turn),
@@ -209,7 +214,12 @@ impl Subscriber {
         }
     }
 
-    fn handle_push(&mut self, items: &[Value], gathered: &mut Gathered) -> Result<(), LinkFault> {
+    fn handle_push(
+        &mut self,
+        items: &[Value],
+        gathered: &mut Gathered,
+        turn: &mut Turn,
+    ) -> Result<(), LinkFault> {
         let (Some(verb), channel) = (items.first().and_then(Value::as_text), items.get(1)) else {
             return Err(self.socket.strange("a push without a name"));
         };
@@ -238,7 +248,10 @@ impl Subscriber {
         }
         self.confirm(kind, is_subscribe)?;
         match is_subscribe {
-            true if *channel == self.beat => self.is_beat_subscribed = true,
+            true if *channel == self.beat => {
+                self.is_beat_subscribed = true;
+                turn.is_ready |= !std::mem::replace(&mut self.is_ready, true);
+            }
             true => {
                 if kind == Kind::Sharded
                     && let Some(known) = self.shard_channels.get_mut(channel)

@@ -129,7 +129,7 @@ impl Link {
         let servers = &self.servers;
         self.waiting.retain(|channel| {
             let owner = topology.owner(slot_of(channel));
-            let up = |key: &usize| servers.get(*key).is_some_and(|server| server.subscriber.is_up());
+            let up = |key: &usize| servers.get(*key).is_some_and(Server::is_subscriber_ready);
             let Some(key) = owner.filter(up) else { return true };
             group(&mut groups, key).push(channel.clone());
             false
@@ -209,7 +209,7 @@ impl Link {
         self.is_tick_due = true;
         for (key, change) in std::mem::take(&mut self.changes) {
             match change {
-                Change::PublisherUp => {}
+                Change::PublisherUp | Change::SubscriberDialed => {}
                 Change::SubscriberUp => self.is_waiting_due = true,
                 Change::PublisherDown(fault) => {
                     self.gathered.is_map_stale = true;
@@ -251,7 +251,7 @@ impl Link {
         }
         if self.subscribe_home.is_none() {
             let mut servers = self.servers.iter();
-            if let Some((key, _)) = servers.find(|(_, server)| server.subscriber.is_up()) {
+            if let Some((key, _)) = servers.find(|(_, server)| server.is_subscriber_ready()) {
                 self.subscribe_home = Some(key);
                 self.subscribe_fault.clear();
                 self.gathered.events.push_back(Event::SubscriberUp);

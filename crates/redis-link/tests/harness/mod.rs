@@ -1,6 +1,7 @@
 //! Real Redis processes on free ports, and patience with a link's events.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::VecDeque;
 use std::fs;
