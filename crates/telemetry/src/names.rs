@@ -94,6 +94,8 @@ metrics_table! {
         "Time from forwarding a push or upgrade to its answer.";
     SPLICED: Gauge "roomcast_spliced_websockets" Count ["shard"]
         "WebSockets whose bytes are passed between a client and the gateway that owns its session.";
+    PEER_REQUESTS: Counter "roomcast_peer_requests_total" Count ["shard"]
+        "Requests that other gateways have forwarded to this one.";
     PEER_REQUESTS_REFUSED: Counter "roomcast_peer_requests_refused_total" Count ["shard", "cause"]
         "Requests on the cluster port that no gateway of this cluster has signed.";
     PUBLISH_CALLS: Counter "roomcast_publish_calls_total" Count ["code"]

@@ -60,6 +60,7 @@ pub struct ShardMetrics {
     forward_failures: ByLabel<Counter>,
     forward_duration: Histogram,
     spliced: Gauge,
+    peer_requests: Counter,
     peer_requests_refused: ByLabel<Counter>,
 }
 
@@ -105,6 +106,7 @@ impl ShardMetrics {
             forward_failures: ByLabel::new::<ForwardFailure>("cause", by_cause(names::FORWARD_FAILURES)),
             forward_duration: names::FORWARD_DURATION.histogram(vec![shard.clone()]),
             spliced: names::SPLICED.gauge(vec![shard.clone()]),
+            peer_requests: counter(names::PEER_REQUESTS),
             peer_requests_refused: ByLabel::new::<PeerRefusal>(
                 "cause",
                 by_cause(names::PEER_REQUESTS_REFUSED),
@@ -195,10 +197,19 @@ impl ShardMetrics {
         self.forward_duration.record(took.as_secs_f64());
     }
 
-    /// So many WebSockets are passed on now.
-    pub fn set_spliced(&self, count: usize) {
-        // Exact up to 2^53.
-        self.spliced.set(count as f64);
+    /// A WebSocket is passed on between its client and another gateway from now on.
+    pub fn splice_began(&self) {
+        self.spliced.increment(1.0);
+    }
+
+    /// A WebSocket is passed on no more.
+    pub fn splice_ended(&self) {
+        self.spliced.decrement(1.0);
+    }
+
+    /// Another gateway has forwarded a request to this one.
+    pub fn peer_request(&self) {
+        self.peer_requests.increment(1);
     }
 
     /// A request on the cluster port was refused.

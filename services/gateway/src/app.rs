@@ -1,6 +1,7 @@
 //! The wiring: the one place that knows every part.
 
 use std::{
+    cell::Cell,
     io,
     net::{SocketAddr, TcpListener},
     panic::{self, AssertUnwindSafe},
@@ -30,10 +31,14 @@ use crate::{
     driver::Driver,
     inbox::{Command, INBOX_COMMANDS_MAX, Shards},
     occupancy::Occupancy,
+    peers::{self, Directory, Forwarder, Peer, PeerKey},
     ports,
     shutdown::{self, ShardEnd},
     tls::Tls,
 };
+
+/// Known to everybody: for gateways on one machine, that nobody else reaches (`cluster.insecure`).
+const INSECURE_SECRET: [u8; 32] = *b"roomcast: this key is no secret!";
 
 /// Shards that end report here; there are few, and each reports once.
 const ENDS_MAX: usize = 256;
@@ -44,6 +49,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// The open ports.
 struct Ports {
     client: Vec<TcpListener>,
+    cluster: Option<TcpListener>,
     grpc: Option<TcpListener>,
     ops: Option<TcpListener>,
 }
@@ -57,21 +63,23 @@ pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<()> {
     // The default soft limit of 1,024 files would be 1,000 clients.
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
     let shard_count = shard_count(&config);
-    let ports = open_ports(&config, shard_count)?;
+    let mut ports = open_ports(&config, shard_count)?;
     let tls = config.client.tls.as_ref().map(Tls::read).transpose()?;
     let mut entropy = StdRng::from_os_rng();
     let node = config.node.id.unwrap_or_else(|| (entropy.next_u32() >> 16) as u16);
-    let sid_key = sid_key(&config, &mut entropy)?;
+    let secret = secret(&config, &mut entropy)?;
+    let peers = peers_start(&config, node, &secret, ports.cluster.as_ref())?;
+    let listeners = std::mem::take(&mut ports.client);
     // The listeners of the shards share one address; with port 0 it is known only now.
-    let client_address = ports.client.first().map(TcpListener::local_addr).transpose()?;
-    let starts = prepare(&config, tls.clone(), node, &sid_key, ports.client, entropy)?;
+    let client_address = listeners.first().map(TcpListener::local_addr).transpose()?;
+    let starts = prepare(&config, tls.clone(), node, &SidKey::new(&secret), listeners, peers, entropy)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     telemetry::emit(&telemetry::GatewayStarted {
         version: env!("CARGO_PKG_VERSION"),
         node,
         shards: usize::from(shard_count),
     });
-    let result = runtime.block_on(serve(config, starts, client_address, ports.grpc, ports.ops, tls, metrics));
+    let result = runtime.block_on(serve(config, starts, client_address, ports, tls, metrics));
     telemetry::emit(&telemetry::GatewayStopped {});
     result
 }
@@ -86,18 +94,53 @@ fn open_ports(config: &GatewayConfig, shards: u8) -> Result<Ports, ports::PortEr
     let open = |enabled: bool, key, address| enabled.then(|| ports::open(key, address)).transpose();
     Ok(Ports {
         client: ports::open_shared("client.listen", config.client.listen, shards)?,
+        cluster: open(config.is_clustered(), "cluster.listen", config.cluster.listen)?,
         grpc: open(config.grpc.enabled, "grpc.listen", config.grpc.listen)?,
         ops: open(config.ops.enabled, "ops.listen", config.ops.listen)?,
     })
 }
 
-fn sid_key(config: &GatewayConfig, entropy: &mut StdRng) -> anyhow::Result<SidKey> {
-    let secret = config.node.read_secret().map_err(anyhow::Error::msg)?;
-    Ok(SidKey::new(&secret.unwrap_or_else(|| {
-        let mut secret = [0; 32];
-        entropy.fill_bytes(&mut secret);
-        secret
-    })))
+/// The secret that session ids, and requests between gateways, are authenticated with.
+fn secret(config: &GatewayConfig, entropy: &mut StdRng) -> anyhow::Result<[u8; 32]> {
+    if let Some(secret) = config.node.read_secret().map_err(anyhow::Error::msg)? {
+        return Ok(secret);
+    }
+    if config.is_clustered() {
+        telemetry::emit(&telemetry::InsecureCluster {});
+        return Ok(INSECURE_SECRET);
+    }
+    let mut secret = [0; 32];
+    entropy.fill_bytes(&mut secret);
+    Ok(secret)
+}
+
+/// What connects the shards with the other gateways, which reach us by `listener`, if there can be any.
+fn peers_start(
+    config: &GatewayConfig,
+    node: u16,
+    secret: &[u8; 32],
+    listener: Option<&TcpListener>,
+) -> anyhow::Result<Option<PeersStart>> {
+    let Some(listener) = listener else { return Ok(None) };
+    let address = config.cluster.advertised(listener.local_addr()?).map_err(anyhow::Error::msg)?;
+    telemetry::emit(&telemetry::PeersExpected { node, address });
+    let fixed = config.cluster.peers.iter().map(|peer| (peer.node, Peer { address: peer.address }));
+    Ok(Some(PeersStart {
+        node,
+        address,
+        directory: Directory::new(fixed.collect()),
+        key: PeerKey::new(secret),
+    }))
+}
+
+/// What connects a shard with the other gateways.
+#[derive(Clone)]
+struct PeersStart {
+    /// This gateway, and where the others reach it.
+    node: u16,
+    address: SocketAddr,
+    directory: Directory,
+    key: PeerKey,
 }
 
 /// Everything that one shard's thread starts with.
@@ -114,6 +157,7 @@ struct ShardStart {
     shards: Shards,
     inbox: mpsc::Receiver<Command>,
     listener: TcpListener,
+    peers: Option<PeersStart>,
 }
 
 /// The shards and the cluster's node, ready to be started, and the way to talk to them.
@@ -135,6 +179,7 @@ fn prepare(
     node: u16,
     sid_key: &SidKey,
     listeners: Vec<TcpListener>,
+    peers: Option<PeersStart>,
     mut entropy: StdRng,
 ) -> anyhow::Result<Starts> {
     let bundle = match &config.client.bundle_dir {
@@ -149,7 +194,7 @@ fn prepare(
     let (inboxes, receivers): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
     let shards = Shards::new(inboxes, node, sid_key.clone(), config.limits.pending_calls_max);
-    let cluster = prepare_cluster(config, node, &shards, &mut entropy);
+    let cluster = prepare_cluster(config, node, &shards, peers.as_ref(), &mut entropy);
     let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
     let starts =
         listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {
@@ -175,6 +220,7 @@ fn prepare(
             shards: shards.clone(),
             inbox,
             listener,
+            peers: peers.clone(),
         });
     let starts = starts.collect();
     Ok(Starts { shards, starts, cluster })
@@ -184,10 +230,16 @@ fn prepare_cluster(
     config: &GatewayConfig,
     node: u16,
     shards: &Shards,
+    peers: Option<&PeersStart>,
     entropy: &mut StdRng,
 ) -> Option<ClusterStart> {
     let attachments_max = config.limits.attachments_per_packet.into();
-    let node = config.adapter.cluster(node, config.node.name(), None, attachments_max)?;
+    let node = config.adapter.cluster(
+        node,
+        config.node.name(),
+        peers.map(|peers| peers.address),
+        attachments_max,
+    )?;
     let (handle, commands, can_publish) = ClusterHandle::new();
     let carrier = CarrierStart {
         node,
@@ -197,6 +249,7 @@ fn prepare_cluster(
         commands,
         can_publish,
         shards: shards.clone(),
+        directory: peers.map(|peers| peers.directory.clone()).unwrap_or_default(),
     };
     Some(ClusterStart { handle, carrier })
 }
@@ -205,8 +258,7 @@ async fn serve(
     config: GatewayConfig,
     Starts { shards, starts, cluster }: Starts,
     client_address: Option<SocketAddr>,
-    grpc: Option<TcpListener>,
-    ops: Option<TcpListener>,
+    ports: Ports,
     tls: Option<Tls>,
     metrics: PrometheusHandle,
 ) -> anyhow::Result<()> {
@@ -229,11 +281,15 @@ async fn serve(
     let cluster = cluster.map(|start| start_cluster(start, &ready)).transpose()?;
     let address = client_address.unwrap_or(config.client.listen);
     telemetry::emit(&telemetry::Listening { port: "client", address });
-    if let Some(listener) = ops {
+    if let Some(listener) = ports.ops {
         telemetry::emit(&telemetry::Listening { port: "ops", address: listener.local_addr()? });
         tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, metrics, readiness));
     }
-    if let Some(listener) = grpc {
+    if let Some(listener) = ports.cluster {
+        telemetry::emit(&telemetry::Listening { port: "cluster", address: listener.local_addr()? });
+        tokio::spawn(peers::serve(tokio::net::TcpListener::from_std(listener)?, shards.clone()));
+    }
+    if let Some(listener) = ports.grpc {
         telemetry::emit(&telemetry::Listening { port: "grpc", address: listener.local_addr()? });
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let limits = config.grpc.limits.clone();
@@ -304,6 +360,14 @@ fn run_shard(start: ShardStart, ended: &mpsc::Sender<ShardEnd>) {
 }
 
 fn driver(start: ShardStart) -> io::Result<Driver> {
+    let metrics = Rc::new(ShardMetrics::new(start.number.into()));
+    let engine = &start.config.engine;
+    let forwarder = start.peers.as_ref().map(|peers| {
+        let heartbeat =
+            Duration::from_millis(u64::from(engine.ping_interval_ms) + u64::from(engine.ping_timeout_ms));
+        let PeersStart { node, directory, key, .. } = peers;
+        Forwarder::new(directory.clone(), key.clone(), *node, heartbeat, metrics.clone())
+    });
     let context = Rc::new(Context {
         client: start.client,
         request_timeout: start.request_timeout,
@@ -311,7 +375,10 @@ fn driver(start: ShardStart) -> io::Result<Driver> {
         tls: start.tls,
         bundle: start.bundle,
         cluster: start.cluster,
-        metrics: Rc::new(ShardMetrics::new(start.number.into())),
+        metrics,
+        forwarder,
+        passing: Cell::new(0),
+        draining: watch::Sender::new(None),
         closing: watch::Sender::new(false),
         number: start.number,
     });

@@ -1,6 +1,11 @@
 //! What the parts of one shard's thread share: read-only settings, metrics, and counts.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use telemetry::ShardMetrics;
 use tokio::sync::watch;
@@ -10,6 +15,7 @@ use crate::{
     cluster::ClusterHandle,
     config::ClientConfig,
     occupancy::{Counts, Occupancy},
+    peers::Forwarder,
     tls::Tls,
 };
 
@@ -24,6 +30,12 @@ pub(crate) struct Context {
     /// The way to the other nodes; `None` with the memory adapter.
     pub(crate) cluster: Option<ClusterHandle>,
     pub(crate) metrics: Rc<ShardMetrics>,
+    /// What reaches other gateways, if there can be any.
+    pub(crate) forwarder: Option<Forwarder>,
+    /// Requests and WebSockets of other gateways' sessions that pass through here now.
+    pub(crate) passing: Cell<usize>,
+    /// Until when clients are closed, once they are.
+    pub(crate) draining: watch::Sender<Option<Instant>>,
     /// True once HTTP connections are to end with the request they are at.
     pub(crate) closing: watch::Sender<bool>,
     /// The number of this shard.

@@ -375,6 +375,7 @@ impl Driver {
                 answer(Some(reply), self.shard.check_upgrade(&sid, revision));
             }
             Command::Adopt(adoption) => self.adopt(*adoption, now),
+            Command::ServePeer(stream) => self.serve_peer(stream),
             Command::Drain(until) => self.start_drain(until, now),
         }
     }
@@ -437,6 +438,7 @@ impl Driver {
             self.readiness.registry().deregister(&mut listener).ok();
         }
         self.drain = Some(Drain { until, next: now });
+        self.context.draining.send_replace(Some(until));
     }
 
     fn step_drain(&mut self, now: Instant) {
@@ -463,7 +465,8 @@ impl Driver {
 
     fn is_drained(&self, now: Instant) -> bool {
         self.drain.is_some_and(|drain| {
-            let empty = self.shard.connection_count() == 0 && self.links.is_empty();
+            let passing = self.context.passing.get();
+            let empty = self.shard.connection_count() == 0 && self.links.is_empty() && passing == 0;
             empty || now >= drain.until + Duration::from_secs(1)
         })
     }

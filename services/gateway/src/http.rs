@@ -1,25 +1,28 @@
 //! HTTP on the client port: long-polling, upgrades of kept-alive connections, the bundle and the demo page.
 //!
 //! A task per HTTP connection, on the thread of the shard that accepted it. A WebSocket leaves its task at the
-//! upgrade, and nothing of HTTP stays with it.
+//! upgrade, and nothing of HTTP stays with it. The cluster port is served by the same code.
 
 mod answer;
 pub(crate) mod cors;
 mod demo;
+mod forwarded;
 mod polling;
 mod upgraded;
 
-use std::{cell::Cell, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{cell::Cell, net::SocketAddr, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
 
-use engineio::{EngineConfig, HttpFault, Query, Transport};
+use engineio::{EngineConfig, HttpFault, Query, SessionId, Transport};
 use http::{Method, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::answer::Answer;
 use crate::{
     context::Context,
-    inbox::Shards,
+    inbox::{Ownership, Shards},
+    peers::{self, Forwarder},
     stream::ClientStream,
     tasks::{HyperTimer, TaskSocket, timeout},
 };
@@ -41,14 +44,35 @@ pub(crate) struct Service {
     pub(crate) shards: Shards,
     /// The shard whose thread this is; it owns the sessions that begin here.
     pub(crate) number: u8,
+    pub(crate) door: Door,
+    /// Who is at the other end of the connection, where it matters.
+    pub(crate) remote: Option<SocketAddr>,
+}
+
+/// Where a connection came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// At the port of the clients: requests for the sessions of other gateways are forwarded.
+    Clients,
+    /// At the cluster port: requests are signed, and never forwarded again.
+    Peers,
 }
 
 /// Speaks HTTP on a stream, in a task of its own.
 pub(crate) fn spawn(stream: ClientStream, service: Service) {
     let counted = Counted::new(&service.context);
     tokio::task::spawn_local(async move {
-        serve(stream, service).await;
+        serve(stream, service.clone(), service.context.request_timeout).await;
         drop(counted);
+    });
+}
+
+/// Speaks HTTP with another gateway, in a task of its own, which has `place` for as long as it lasts.
+pub(crate) fn spawn_peer(stream: ClientStream, service: Service, place: OwnedSemaphorePermit) {
+    let counted = Counted::new(&service.context);
+    tokio::task::spawn_local(async move {
+        serve(stream, service, peers::IDLE_TIME).await;
+        drop((counted, place));
     });
 }
 
@@ -59,7 +83,7 @@ pub(crate) fn spawn_tls(stream: TaskSocket, service: Service) {
         if let Some(tls) = &service.context.tls {
             let patience = service.context.request_timeout;
             match timeout(patience, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(ClientStream::tls(stream), service).await,
+                Ok(Ok(stream)) => serve(ClientStream::tls(stream), service.clone(), patience).await,
                 Ok(Err(error)) => telemetry::emit(&telemetry::TlsFailed { error: error.to_string() }),
                 Err(_) => tracing::debug!(?patience, "a TLS handshake took too long"),
             }
@@ -84,8 +108,10 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(stream: ClientStream, service: Service) {
-    let request_timeout = service.context.request_timeout;
+async fn serve(stream: ClientStream, mut service: Service, head_timeout: Duration) {
+    if service.context.forwarder.is_some() {
+        service.remote = stream.remote();
+    }
     let metrics = service.context.metrics.clone();
     let mut closing = service.context.closing.subscribe();
     let answered = Rc::new(Cell::new(false));
@@ -97,7 +123,7 @@ async fn serve(stream: ClientStream, service: Service) {
     });
     let connection = http1::Builder::new()
         .timer(HyperTimer)
-        .header_read_timeout(request_timeout)
+        .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), answer)
@@ -132,8 +158,32 @@ pub(crate) fn asks_for_websocket(upgrade: Option<&[u8]>, connection: Option<&[u8
 #[error("the session of this request has ended")]
 struct Cut;
 
+/// What a request that is in order is for.
+enum Wanted {
+    /// A session of its own.
+    Handshake,
+    /// This session, of this shard.
+    Session(SessionId, u8),
+    /// A session of the gateway with this number.
+    SessionOf(u16),
+}
+
+/// Who has answered a request.
+enum Answered {
+    /// We have, without what browsers are told about other origins.
+    Here(Answer),
+    /// The gateway that owns the session: nothing is to be added.
+    ByOwner(Answer),
+}
+
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Cut> {
+        if self.door == Door::Peers {
+            match self.verify_peer(&request) {
+                Ok(()) => self.context.metrics.peer_request(),
+                Err(cause) => return Ok(self.refuse_peer(cause)),
+            }
+        }
         let header = |name| request.headers().get(name).map(http::HeaderValue::as_bytes);
         if asks_for_websocket(header(header::UPGRADE), header(header::CONNECTION)) {
             return Ok(self.upgrade(request).await);
@@ -150,41 +200,63 @@ impl Service {
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
-        let mut answer = self.engine_request(request).await?;
-        answer::add_headers(&mut answer, cors::headers(&self.context.client.cors, origin));
-        Ok(answer)
+        Ok(match self.engine_request(request).await? {
+            Answered::Here(mut answer) => {
+                answer::add_headers(&mut answer, cors::headers(&self.context.client.cors, origin));
+                answer
+            }
+            Answered::ByOwner(answer) => answer,
+        })
     }
 
     /// Any request to the Engine.IO path but an upgrade.
-    async fn engine_request(&self, request: Request<Incoming>) -> Result<Answer, Cut> {
+    async fn engine_request(&self, request: Request<Incoming>) -> Result<Answered, Cut> {
         let cors = &self.context.client.cors;
         if request.method() == Method::OPTIONS && !cors.origins.is_empty() {
             let requested = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
             let requested = requested.and_then(|requested| requested.to_str().ok());
-            return Ok(answer::preflight(cors::preflight_headers(cors, requested)));
+            return Ok(Answered::Here(answer::preflight(cors::preflight_headers(cors, requested))));
         }
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        match self.check(&request, &query) {
-            Ok(None) => Ok(self.open(&request, &query).await),
-            Ok(Some((sid, shard))) => self.session_request(request, &query, sid, shard).await,
-            Err(fault) => Ok(self.refuse(fault)),
+        Ok(Answered::Here(match self.check(&request, &query) {
+            Ok(Wanted::Handshake) => self.open(&request, &query).await,
+            Ok(Wanted::Session(sid, shard)) => self.session_request(request, &query, sid, shard).await?,
+            Ok(Wanted::SessionOf(node)) => return Ok(self.forward(request, node).await),
+            Err(fault) => self.refuse(fault),
+        }))
+    }
+
+    /// Whose session `sid` names, as far as this connection may know.
+    fn owner_of(&self, sid: &str) -> Ownership {
+        match self.shards.owner_of(sid) {
+            Ownership::Node(_) if self.forwarder().is_none() => Ownership::Nobody,
+            owner => owner,
         }
     }
 
-    /// The checks of the reference server, in its order; the session that the request is for, if any.
-    fn check(
-        &self,
-        request: &Request<Incoming>,
-        query: &Query,
-    ) -> Result<Option<(engineio::SessionId, u8)>, HttpFault> {
+    /// What forwards requests of this connection, if anything does.
+    fn forwarder(&self) -> Option<&Forwarder> {
+        match self.door {
+            Door::Clients => self.context.forwarder.as_ref(),
+            Door::Peers => None,
+        }
+    }
+
+    /// The checks of the reference server, in its order; what the request is for.
+    fn check(&self, request: &Request<Incoming>, query: &Query) -> Result<Wanted, HttpFault> {
         let transport = query.transport.filter(|transport| self.engine.allows(*transport));
         let transport = transport.ok_or(HttpFault::TransportUnknown)?;
         if let Some(sid) = &query.sid {
-            let owner = self.shards.owner_of(sid).ok_or(HttpFault::SessionUnknown)?;
-            return match transport {
-                Transport::Polling => Ok(Some(owner)),
-                Transport::WebSocket => Err(HttpFault::BadRequest),
+            return match (self.owner_of(sid), transport) {
+                (Ownership::Nobody, _) => Err(HttpFault::SessionUnknown),
+                (_, Transport::WebSocket) => Err(HttpFault::BadRequest),
+                (Ownership::Here(sid, shard), Transport::Polling) => Ok(Wanted::Session(sid, shard)),
+                (Ownership::Node(node), Transport::Polling) => Ok(Wanted::SessionOf(node)),
             };
+        }
+        // Sessions begin where clients come in.
+        if self.door == Door::Peers {
+            return Err(HttpFault::BadRequest);
         }
         if request.method() != Method::GET {
             return Err(HttpFault::BadHandshakeMethod);
@@ -202,7 +274,7 @@ impl Service {
         if query.revision == engineio::Revision::V3 && !self.engine.allow_eio3 {
             return Err(HttpFault::UnsupportedVersion);
         }
-        Ok(None)
+        Ok(Wanted::Handshake)
     }
 
     fn refuse(&self, fault: HttpFault) -> Answer {

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     calls::{self, Reporter},
+    peers::PeerStream,
     socket::Socket,
 };
 
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     CheckUpgrade { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Take a WebSocket over.
     Adopt(Box<Adoption>),
+    /// Serve a connection of another gateway.
+    ServePeer(PeerStream),
     /// Stop accepting, and close all clients by then.
     Drain(Instant),
 }
@@ -88,6 +91,17 @@ pub(crate) enum Purpose {
     Open(Opening),
     /// The upgrade of a polling session.
     Probe { sid: SessionId, revision: Revision },
+}
+
+/// Whose session a sid names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// That of a shard here.
+    Here(SessionId, u8),
+    /// That of the gateway with this number.
+    Node(u16),
+    /// Nobody's: it is forged.
+    Nobody,
 }
 
 /// The shards of this process.
@@ -127,10 +141,16 @@ impl Shards {
         &self.inboxes
     }
 
-    /// The session that `sid` names, and its shard; `None` if it is forged, or of another node.
-    pub(crate) fn owner_of(&self, sid: &str) -> Option<(SessionId, u8)> {
-        let (sid, Owner { node, shard }) = self.sid_key.verify(sid)?;
-        (node == self.node && usize::from(shard) < self.inboxes.len()).then_some((sid, shard))
+    /// Whose session `sid` names.
+    pub(crate) fn owner_of(&self, sid: &str) -> Ownership {
+        match self.sid_key.verify(sid) {
+            Some((_, Owner { node, .. })) if node != self.node => Ownership::Node(node),
+            // A process of this number that is gone may have had more shards.
+            Some((sid, Owner { shard, .. })) if usize::from(shard) < self.inboxes.len() => {
+                Ownership::Here(sid, shard)
+            }
+            _ => Ownership::Nobody,
+        }
     }
 
     /// The inbox of one shard.

@@ -11,6 +11,7 @@ mod driver;
 mod http;
 mod inbox;
 mod occupancy;
+mod peers;
 mod ports;
 mod shutdown;
 mod socket;

@@ -6,7 +6,7 @@ use broker::Opening;
 use bytes::Bytes;
 use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport};
 
-use crate::{config::ClientConfig, http::cors};
+use crate::{config::ClientConfig, http::cors, inbox::Ownership};
 
 /// An upgrade request, wherever it was read.
 pub(crate) struct UpgradeRequest<'a> {
@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
     Open(Opening, Bytes),
     /// The upgrade of the polling session with this sid, on this shard.
     Probe { sid: SessionId, shard: u8, revision: Revision, greeting: Bytes },
+    /// For the gateway with this number, which owns the session.
+    Elsewhere(u16),
     /// Not for us.
     NotFound,
     /// No: the answer.
@@ -63,12 +65,12 @@ impl Refused {
     }
 }
 
-/// Judges an upgrade request; `owner_of` checks a sid and names its shard.
+/// Judges an upgrade request; `owner_of` checks a sid and names its owner.
 pub(crate) fn judge(
     request: &UpgradeRequest<'_>,
     client: &ClientConfig,
     engine: &EngineConfig,
-    owner_of: impl Fn(&str) -> Option<(SessionId, u8)>,
+    owner_of: impl Fn(&str) -> Ownership,
 ) -> Verdict {
     if !client.serves(request.path) {
         return Verdict::NotFound;
@@ -79,16 +81,19 @@ pub(crate) fn judge(
         return fault(HttpFault::TransportUnknown);
     }
     let origin = (request.header)("origin");
-    let probe = match &query.sid {
-        Some(sid) => match owner_of(sid) {
-            Some(owner) => Some(owner),
-            None => return fault(HttpFault::SessionUnknown),
-        },
-        None => None,
-    };
+    let owner = query.sid.as_deref().map(owner_of);
+    if owner == Some(Ownership::Nobody) {
+        return fault(HttpFault::SessionUnknown);
+    }
     if query.transport != Some(Transport::WebSocket) {
         return fault(HttpFault::BadRequest);
     }
+    let probe = match owner {
+        Some(Ownership::Here(sid, shard)) => Some((sid, shard)),
+        // The rest is the owner's to judge.
+        Some(Ownership::Node(node)) => return Verdict::Elsewhere(node),
+        Some(Ownership::Nobody) | None => None,
+    };
     if probe.is_none() {
         if query.revision == Revision::V3 && !engine.allow_eio3 {
             return fault(HttpFault::UnsupportedVersion);
@@ -147,7 +152,10 @@ mod tests {
         let request = UpgradeRequest { path, query, header: &find };
         let mut client = ClientConfig::default();
         client.cors.origins = vec!["https://good.example".into()];
-        judge(&request, &client, &EngineConfig::default(), |_| None)
+        judge(&request, &client, &EngineConfig::default(), |sid| match sid {
+            "foreign" => Ownership::Node(2),
+            _ => Ownership::Nobody,
+        })
     }
 
     fn refusal(target: &str, headers: &[(&'static str, &'static str)]) -> Option<Refused> {
@@ -176,6 +184,16 @@ mod tests {
         let text = String::from_utf8(greeting.to_vec()).unwrap();
         assert!(text.contains("Sec-WebSocket-Protocol: a\r\n"), "{text}");
         assert!(text.to_ascii_lowercase().contains("access-control-allow-origin: https://good.example\r\n"));
+    }
+
+    #[test]
+    fn a_session_of_another_gateway_is_its_to_judge_unless_nobody_would_take_the_request() {
+        let foreign = verdict("/socket.io/?EIO=4&transport=websocket&sid=foreign", &[]);
+        assert!(matches!(foreign, Verdict::Elsewhere(2)), "{foreign:?}");
+        assert_eq!(
+            refusal("/socket.io/?EIO=4&transport=polling&sid=foreign", &[KEY, VERSION]),
+            Some(Refused::Fault(HttpFault::BadRequest))
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::time::sleep_until;
 use super::{ClusterCommand, Published};
 use crate::admin::{Readiness, Unready};
 use crate::inbox::{Command, Shards};
+use crate::peers::{Directory, Peer};
 use crate::shutdown::set_ready;
 
 /// Events of the link taken in one turn.
@@ -44,6 +45,8 @@ pub(crate) struct CarrierStart {
     pub(crate) commands: mpsc::Receiver<ClusterCommand>,
     pub(crate) can_publish: Arc<AtomicBool>,
     pub(crate) shards: Shards,
+    /// Where the other nodes are entered for those that forward requests to them.
+    pub(crate) directory: Directory,
 }
 
 /// The life of the thread.
@@ -75,6 +78,7 @@ struct Carrier {
     local: mpsc::Sender<Local>,
     can_publish: Arc<AtomicBool>,
     shards: Shards,
+    directory: Directory,
     ready: watch::Sender<Readiness>,
     metrics: ClusterMetrics,
     /// Who waits for what became of a publish.
@@ -101,6 +105,7 @@ impl Carrier {
             local,
             can_publish: start.can_publish,
             shards: start.shards,
+            directory: start.directory,
             ready,
             metrics: ClusterMetrics::new(),
             tickets: HashMap::new(),
@@ -296,8 +301,7 @@ impl Carrier {
             Output::Inquire(id, operation) => self.inquire(id, operation),
             Output::Call(id, broadcast, timeout) => self.call(id, broadcast, timeout),
             Output::Answer(id, part) => self.answer(id, part),
-            // Sessions of other nodes are not forwarded to yet.
-            Output::Peers(_) => {}
+            Output::Peers(peers) => self.directory.set(peers.iter().filter_map(entry_of).collect()),
             Output::Happening(happening) => self.tell_of(&happening),
         }
     }
@@ -437,6 +441,12 @@ fn kind_of(listen: cluster::Listen) -> redis_link::Kind {
         cluster::Listen::Pattern => redis_link::Kind::Pattern,
         cluster::Listen::Sharded => redis_link::Kind::Sharded,
     }
+}
+
+/// A node's entry in the directory, if requests can be forwarded to it.
+fn entry_of(peer: &cluster::Peer) -> Option<(u16, Peer)> {
+    let address = peer.address.as_deref()?.parse().ok()?;
+    Some((peer.node, Peer { address }))
 }
 
 fn query_of(query: cluster::Query, way: redis_link::Way) -> redis_link::Query {

@@ -62,6 +62,7 @@ pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Co
         }
     }
     check.addresses(config);
+    check.cluster(config);
     check.client(config);
     check.engine(config);
     for fault in config.grpc.limits.faults() {
@@ -143,6 +144,7 @@ impl Check<'_> {
             ("client.listen", true, config.client.listen),
             ("grpc.listen", config.grpc.enabled, config.grpc.listen),
             ("ops.listen", config.ops.enabled, config.ops.listen),
+            ("cluster.listen", config.is_clustered(), config.cluster.listen),
         ];
         let open: Vec<_> = ports.iter().filter(|(_, enabled, _)| *enabled).collect();
         for (index, (key, _, address)) in open.iter().enumerate() {
@@ -151,6 +153,34 @@ impl Check<'_> {
                     self.relate(key, other, format!("allowed: a port that {other}, {taken}, does not use"));
                 }
             }
+        }
+    }
+
+    /// What gateways that know each other have to share, and to know of themselves.
+    fn cluster(&mut self, config: &GatewayConfig) {
+        if !config.is_clustered() {
+            return;
+        }
+        if config.node.secret_file.is_none() && !config.cluster.insecure {
+            let problem = "is to be set: gateways of one cluster accept each other's session ids and sign what they \
+                forward with this key; allowed: one file for all of them, written by openssl rand -hex 32 \
+                (to try it on one machine: cluster.insecure = true, or --dev)";
+            self.relate("node.secret_file", "cluster.insecure", problem);
+        }
+        if let Err(problem) = config.cluster.advertised(config.cluster.listen) {
+            self.relate("cluster.advertise", "cluster.listen", problem);
+        }
+        if config.node.id.is_none() && !config.cluster.peers.is_empty() {
+            let problem = "is to be set: cluster.peers of the other gateways names this one by it; \
+                allowed: an integer from 0 to 65535 that no other gateway has";
+            self.relate("node.id", "cluster.peers", problem);
+        }
+        let mut nodes: Vec<(String, u16)> = Vec::new();
+        for (key, peer) in self.items("cluster.peers", &config.cluster.peers) {
+            if let Some((first, _)) = nodes.iter().find(|(_, node)| *node == peer.node) {
+                self.complain(&key, format!("allowed: a node.id other than that of {first}"));
+            }
+            nodes.push((key, peer.node));
         }
     }
 

@@ -112,6 +112,7 @@ fn dev_layer() -> Layer {
     let tree = json!({
         "client": { "listen": "127.0.0.1:3000", "demo_page": true },
         "engine": { "allow_eio3": true },
+        "cluster": { "insecure": true, "listen": "127.0.0.1:0" },
         "namespaces": [NamespaceConfig::dev()],
     });
     match from_json("--dev", tree).kind {

@@ -8,6 +8,7 @@ mod adapter;
 mod check;
 mod cli;
 mod client;
+mod cluster;
 mod decode;
 mod explain;
 mod fault;
@@ -27,6 +28,7 @@ use telemetry::LogConfig;
 pub(crate) use adapter::{AdapterConfig, AdapterKind};
 pub(crate) use cli::{Action, Cli};
 pub(crate) use client::{ClientConfig, CorsConfig, TlsConfig};
+pub(crate) use cluster::ClusterConfig;
 pub(crate) use fault::ConfigFault;
 pub(crate) use load::load;
 pub(crate) use node::NodeConfig;
@@ -45,6 +47,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) adapter: AdapterConfig,
     /// The connection to Redis, if the adapter needs one.
     pub(crate) redis: LinkConfig,
+    /// The port between gateways.
+    pub(crate) cluster: ClusterConfig,
     /// The publish API.
     pub(crate) grpc: GrpcConfig,
     /// Metrics and health.
@@ -66,6 +70,12 @@ impl GatewayConfig {
     /// When `refusal_data` of a namespace holds what TOML has no form for (null, integers over 2^63 - 1).
     pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
+    }
+
+    /// Whether other gateways may own sessions whose requests come here: those that share an adapter with this
+    /// one, or are named in `cluster.peers`.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.adapter.kind != AdapterKind::Memory || !self.cluster.peers.is_empty()
     }
 }
 
@@ -140,6 +150,13 @@ impl ShutdownConfig {
     pub(crate) fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms.into())
     }
+}
+
+/// Reads `ip:port` where nothing stands for a default.
+fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    struct Address(#[serde(deserialize_with = "address")] SocketAddr);
+    Ok(Option::<Address>::deserialize(deserializer)?.map(|Address(address)| address))
 }
 
 /// Reads `ip:port`; names are not resolved, because what they resolve to may change after the check.

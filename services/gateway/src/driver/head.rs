@@ -10,6 +10,7 @@ use super::Driver;
 use crate::{
     http,
     inbox::{Adoption, Command, Purpose},
+    peers::PeerStream,
     socket::Socket,
     stream::ClientStream,
     tasks::TaskSocket,
@@ -56,7 +57,8 @@ impl Driver {
                 self.finish(link, now);
                 None
             }
-            Head::WebSocket(_, Verdict::NotFound) | Head::Http => {
+            // HTTP tasks are where requests are forwarded.
+            Head::WebSocket(_, Verdict::NotFound | Verdict::Elsewhere(_)) | Head::Http => {
                 self.serve_http(link, Bytes::copy_from_slice(bytes));
                 None
             }
@@ -100,23 +102,32 @@ impl Driver {
         if let Some(stream) = self.release(link).and_then(Socket::into_plain)
             && let Ok(stream) = ClientStream::plain(stream, ahead)
         {
-            http::spawn(stream, self.http_service());
+            http::spawn(stream, self.http_service(http::Door::Clients));
+        }
+    }
+
+    /// Gives a connection of another gateway to a task that speaks HTTP on it.
+    pub(super) fn serve_peer(&mut self, PeerStream { stream, place }: PeerStream) {
+        if let Ok(stream) = ClientStream::plain(TcpStream::from_std(stream), Bytes::new()) {
+            http::spawn_peer(stream, self.http_service(http::Door::Peers), place);
         }
     }
 
     /// Gives a connection to a task that speaks TLS and HTTP on it.
     pub(super) fn serve_tls(&mut self, stream: TcpStream) {
         if let Ok(stream) = TaskSocket::new(stream) {
-            http::spawn_tls(stream, self.http_service());
+            http::spawn_tls(stream, self.http_service(http::Door::Clients));
         }
     }
 
-    fn http_service(&self) -> http::Service {
+    fn http_service(&self, door: http::Door) -> http::Service {
         http::Service {
             context: self.context.clone(),
             engine: self.shard.engine().clone(),
             shards: self.shards.clone(),
             number: self.number,
+            door,
+            remote: None,
         }
     }
 }

@@ -9,12 +9,13 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 
 use crate::bundle::BundleFile;
 
-/// Every body is whole before it is sent.
-pub(super) type Body = Full<Bytes>;
+/// Every body of ours is whole before it is sent; one of another gateway is passed on as it comes.
+pub(super) type Body = Either<Full<Bytes>, Incoming>;
 pub(super) type Answer = Response<Body>;
 
 /// Polling answers of at least so many bytes are compressed, as in the reference server.
@@ -24,14 +25,14 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Answer::new(Body::default());
+    let mut answer = Answer::new(Body::Left(Full::default()));
     *answer.status_mut() = status;
     answer
 }
 
 /// An answer with a body of this type.
 pub(super) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Body::new(body.into()));
+    let mut answer = Answer::new(Body::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

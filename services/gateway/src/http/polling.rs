@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Why the body of a push could not be had.
-enum NoBody {
+pub(super) enum NoBody {
     TooLarge,
     TooSlow,
     Cut,
@@ -115,7 +115,8 @@ impl Service {
         })
     }
 
-    async fn body(&self, body: Incoming) -> Result<Bytes, NoBody> {
+    /// The whole body of a push, within its limits of size and time.
+    pub(super) async fn body(&self, body: Incoming) -> Result<Bytes, NoBody> {
         let limit = self.engine.max_payload_bytes as usize;
         // What is announced as too large is not waited for.
         if body.size_hint().lower() > limit as u64 {
@@ -129,7 +130,8 @@ impl Service {
         }
     }
 
-    fn no_body(&self, no_body: &NoBody) -> Answer {
+    /// The answer to a push whose body could not be had.
+    pub(super) fn no_body(&self, no_body: &NoBody) -> Answer {
         match no_body {
             NoBody::TooLarge => {
                 self.context.metrics.request_refused(telemetry::Refusal::PayloadTooLarge);

@@ -21,7 +21,7 @@ impl Service {
         let uri = request.uri();
         let asked =
             UpgradeRequest { path: uri.path(), query: uri.query().unwrap_or_default(), header: &find };
-        let owner_of = |sid: &str| self.shards.owner_of(sid);
+        let owner_of = |sid: &str| self.owner_of(sid);
         let (shard, purpose, greeting) =
             match upgrade::judge(&asked, &self.context.client, &self.engine, owner_of) {
                 Verdict::Open(opening, greeting) => (self.number, Purpose::Open(opening), greeting),
@@ -35,6 +35,7 @@ impl Service {
                         _ => return self.refuse_upgrade(Refused::Fault(engineio::HttpFault::SessionUnknown)),
                     }
                 }
+                Verdict::Elsewhere(node) => return self.forward_upgrade(request, node).await,
                 Verdict::NotFound => return answer::not_found(),
                 Verdict::Refuse(refused) => return self.refuse_upgrade(refused),
             };
@@ -49,7 +50,8 @@ impl Service {
         switching_protocols(&greeting)
     }
 
-    fn refuse_upgrade(&self, refused: Refused) -> Answer {
+    /// Refuses a WebSocket.
+    pub(super) fn refuse_upgrade(&self, refused: Refused) -> Answer {
         if let Refused::Fault(fault) = refused {
             self.context.metrics.request_refused(fault);
         }

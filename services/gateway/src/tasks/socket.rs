@@ -1,8 +1,9 @@
 //! A socket that a task waits for.
 
 use std::{
+    future::poll_fn,
     io::{self, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -26,6 +27,40 @@ impl TaskSocket {
     pub(crate) fn new(mut stream: TcpStream) -> io::Result<Self> {
         let place = Place::take(&mut stream)?;
         Ok(Self { stream, place })
+    }
+
+    /// A stream to `address`.
+    ///
+    /// # Errors
+    /// When it cannot be connected to, as soon as that is known.
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let socket = Self::new(TcpStream::connect(address)?)?;
+        poll_fn(|cx| socket.poll_connected(cx)).await?;
+        Ok(socket)
+    }
+
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.stream.take_error()? {
+            return Poll::Ready(Err(error));
+        }
+        match self.stream.peer_addr() {
+            // The socket becomes writable when the handshake is over, however it went.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.place.wait(Way::Write, cx.waker());
+                Poll::Pending
+            }
+            connected => Poll::Ready(connected.map(drop)),
+        }
+    }
+
+    /// The address at the other end.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// The stream itself, for its options.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// The bare stream, which hangs on no poll.

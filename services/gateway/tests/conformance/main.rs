@@ -6,6 +6,7 @@ mod cli;
 mod cors;
 mod eio3;
 mod errors_eio4;
+mod forwarding;
 mod harness;
 mod rules;
 mod sessions;

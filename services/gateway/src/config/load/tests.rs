@@ -140,7 +140,7 @@ fn every_fault_is_reported_at_once_and_where_it_comes_from() {
         "gateway.toml: client.listn: unknown key, did you mean listen? allowed: listen, path, shards, http_compression, refuse_foreign_origins, bundle_dir, demo_page, cors, tls",
         "gateway.toml: client.shards = 0: allowed: an integer from 1 to 255",
         "gateway.toml: client.tls: cert_file is missing",
-        "gateway.toml: colour: unknown key; allowed: client, engine, limits, adapter, redis, grpc, ops, log, node, shutdown, namespaces",
+        "gateway.toml: colour: unknown key; allowed: client, engine, limits, adapter, redis, cluster, grpc, ops, log, node, shutdown, namespaces",
         "gateway.toml: engine.ping_interval_ms = \"fast\": allowed: an integer from 1 to 3600000",
         "gateway.toml: engine.transports[1] = \"websockets\": unknown word; allowed: polling, websocket",
         "ROOMCAST__LIMITS__ROOM_NAME_BYTES: limits.room_name_bytes = \"70000\": allowed: an integer from 1 to 65535",
@@ -194,6 +194,18 @@ fn rules_between_keys_are_checked() {
             "[node]\nsecret_file = \"/nowhere\"",
             "gateway.toml: node.secret_file = \"/nowhere\": No such file or directory (os error 2); allowed: a file that can be read",
         ),
+        (
+            "[cluster]\npeers = [\"1=127.0.0.1:1\", \"1=127.0.0.1:2\", \"two\"]\nlisten = \"127.0.0.1:3000\"",
+            "gateway.toml: cluster.peers[2] = \"two\": allowed: a node.id, = and the IP address and port of its cluster port, such as 2=10.0.0.2:7420\n\
+             gateway.toml: cluster.listen = \"127.0.0.1:3000\": allowed: a port that client.listen, 0.0.0.0:3000, does not use\n\
+             default: node.secret_file = null: is to be set: gateways of one cluster accept each other's session ids and sign what they forward with this key; allowed: one file for all of them, written by openssl rand -hex 32 (to try it on one machine: cluster.insecure = true, or --dev)\n\
+             gateway.toml: cluster.peers[1] = \"1=127.0.0.1:2\": allowed: a node.id other than that of cluster.peers[0]",
+        ),
+        (
+            "[cluster]\npeers = [\"2=127.0.0.1:1\"]\ninsecure = true",
+            "default: node.id = null: is to be set: cluster.peers of the other gateways names this one by it; allowed: an integer from 0 to 65535 that no other gateway has",
+        ),
+        ("[node]\nid = 1\n[cluster]\npeers = [\"2=127.0.0.1:1\"]\ninsecure = true", ""),
         (
             "[shutdown]\ndrain_ms = 40000",
             "gateway.toml: shutdown.drain_ms = 40000: allowed: at most shutdown.deadline_ms, 30000",
@@ -292,7 +304,7 @@ fn dev_opens_everything_unless_told_otherwise() {
     let dev = Cli { dev: true, ..Cli::default() };
     let config = load_with(&dev, []).unwrap();
     assert_eq!(config.namespaces, [NamespaceConfig::dev()]);
-    assert!(config.engine.allow_eio3 && config.client.demo_page);
+    assert!(config.engine.allow_eio3 && config.client.demo_page && config.cluster.insecure);
     assert_eq!(config.client.listen.to_string(), "127.0.0.1:3000");
 
     let files = Files::new("[engine]\nallow_eio3 = false\n[[namespaces]]\nname = \"/only\"");
@@ -312,6 +324,9 @@ fn what_is_printed_loads_again_to_the_same() {
     full.client.cors.max_age_s = Some(5);
     full.client.shards = std::num::NonZeroU8::new(3);
     full.node.id = Some(7);
+    full.cluster.advertise = Some("10.0.0.7:7420".parse().unwrap());
+    full.cluster.peers =
+        vec![crate::config::cluster::StaticPeer { node: 8, address: "[::1]:7420".parse().unwrap() }];
     full.namespaces.push(NamespaceConfig {
         name: "/vault".into(),
         auth: broker::AuthConfig::Tokens(vec![hash]),
@@ -382,6 +397,7 @@ fn the_page_lists_exactly_the_keys_that_exist() {
         "engine.",
         "limits.",
         "adapter.",
+        "cluster.",
         "grpc.",
         "grpc.limits.",
         "ops.",

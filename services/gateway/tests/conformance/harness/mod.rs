@@ -3,6 +3,7 @@
 //! Nothing sleeps: every read has a deadline, and what cannot be read (a metric, a line of the log) is asked for
 //! until it is so or [`PATIENCE`] is over.
 
+mod cluster;
 mod http;
 mod polling;
 mod publisher;
@@ -23,6 +24,7 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use self::{
+    cluster::Cluster,
     http::{Http, Request, Response, unzipped},
     polling::Polling,
     publisher::{Publisher, message},
@@ -232,6 +234,11 @@ impl Gateway {
     /// How the process ends; `None` if it does not within `patience`.
     pub(crate) fn exit(&mut self, patience: Duration) -> Option<ExitStatus> {
         wait(&mut self.child, patience)
+    }
+
+    /// Whether the process has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Asserts that the process is alive and that nothing in it has panicked.

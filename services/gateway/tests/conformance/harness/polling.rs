@@ -32,6 +32,11 @@ impl Polling {
         session
     }
 
+    /// The same session, asked for at another gateway.
+    pub(crate) fn over(&self, gateway: &Gateway) -> Self {
+        Self { address: gateway.client, ..self.clone() }
+    }
+
     /// The target of this session's requests.
     pub(crate) fn target(&self) -> String {
         format!("/socket.io/?EIO=4&transport=polling&sid={}", self.sid)
