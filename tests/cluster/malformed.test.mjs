@@ -14,7 +14,7 @@ import { OPERATIONS } from "./operations.mjs";
 const VECTORS = JSON.parse(readFileSync(new URL("../vectors/redis-malformed.json", import.meta.url)));
 
 /** The sum over channels of what could not be decoded. */
-const METRIC = "roomcast_cluster_undecodable_total";
+const METRIC = "roomcast_redis_undecodable_total";
 
 /** What no reader can make sense of, on whatever channel. */
 const HOPELESS = /Could not parse|trailing|is not iterable/;

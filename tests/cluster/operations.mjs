@@ -209,7 +209,7 @@ async function disconnect(close, cluster, publisher) {
   if (!close) await Promise.all(guests.map(({ chat }) => chat.ask("still", "here")));
   for (const { chat } of guests) chat.socket.io.engine.close();
   await Promise.all(chatEnds);
-  await Promise.all(guests.map(({ server }) => goneFrom(server, room)));
+  await Promise.all(guests.map(({ server }) => goneFrom(cluster, server, room)));
   // Nobody else was: all four of each server still get what is for them.
   await cluster.prove(publisher, {});
 }
@@ -222,8 +222,8 @@ async function guest(server, room) {
   return { server, root, chat: new Member(server, "guest in chat", socket, false) };
 }
 
-function goneFrom(server, room) {
-  const gone = async () => (await server.do("members", { room })).length === 0;
+function goneFrom(cluster, server, room) {
+  const gone = async () => (await cluster.knownIn(room, server)).length === 0;
   return eventually(gone, `${server.name} has nobody in ${room}`);
 }
 

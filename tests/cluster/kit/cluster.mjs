@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 
 import { canonical } from "../../clients/kit.mjs";
-import { next, within } from "../../clients/deadline.mjs";
+import { next } from "../../clients/deadline.mjs";
 import { eventually } from "./eventually.mjs";
 import { Member } from "./member.mjs";
 
@@ -30,8 +30,10 @@ export class Cluster {
     });
     const cluster = new Cluster(redis, participants, servers, members, mode);
     await cluster.listening("", servers.length);
-    for (const room of ["r1", "r2", "x"]) await cluster.agree(room);
-    for (const member of cluster.members) await cluster.agree(member.id);
+    const rooms = [...new Set(Object.values(ROLES).flat()), ...cluster.members.map(({ id }) => id)];
+    // A join that a gateway has acknowledged is in force: here that is taken at its word, and each cell would show it.
+    const nodes = servers.filter(({ kind }) => kind !== "gateway");
+    for (const room of rooms) await cluster.agree(room, nodes);
     return cluster;
   }
 
@@ -95,19 +97,26 @@ export class Cluster {
     await Promise.all(arrivals);
   }
 
-  /** Resolves when every server has its clients in `room` as the members say, and messages to it arrive there. */
-  async agree(room) {
+  /** Resolves when all `servers` have their clients in `room` as the members say, and messages to it arrive there. */
+  async agree(room, servers = this.servers) {
     const inRoom = this.members.filter((member) => member.isIn([room]));
-    for (const server of this.servers) {
+    for (const server of servers) {
       const ids = this.of(server).map(({ id }) => id);
       const meant = canonical(inRoom.filter((each) => each.server === server).map(({ id }) => id).sort());
       const there = async () => {
-        const known = await server.do("members", { room });
+        const known = await this.knownIn(room, server);
         return canonical(ids.filter((id) => known.includes(id)).sort()) === meant;
       };
       await eventually(there, `${server.name} has ${meant} in ${room}`);
     }
     await this.listening(room, new Set(inRoom.map(({ server }) => server)).size);
+  }
+
+  /** Ids of the sockets in `room`, at least those of `server`: its own word, or about a gateway that of a Node server. */
+  async knownIn(room, server) {
+    const witness = this.participants.find(({ can, kind }) => kind !== "gateway" && can.has("witness"));
+    if (server.kind !== "gateway" || !witness) return server.do("members", { room });
+    return (await witness.do("fetch", { rooms: [room] })).map(({ id }) => id);
   }
 
   /**
@@ -140,8 +149,13 @@ export class Cluster {
   /** Ends everything but Redis; only then fails with the first that did not end cleanly. */
   async dissolve() {
     for (const member of this.members) member.close();
-    const ends = await Promise.allSettled(this.participants.map((each) => within(each.stop(), `end of ${each.name}`, 45_000)));
-    const failed = ends.find(({ status }) => status === "rejected");
-    if (failed) throw failed.reason;
+    await stopAll(this.participants);
   }
+}
+
+/** Stops all, and only then fails with the first that did not end cleanly. */
+export async function stopAll(participants) {
+  const ends = await Promise.allSettled(participants.map((each) => each.stop()));
+  const failed = ends.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
 }

@@ -18,11 +18,11 @@ export class GatewayParticipant {
   #gateway;
   #calls;
 
-  /** Starts a gateway with `--dev` on this Redis; `env`: further variables. */
-  static async start(name, { redis, adapter = "redis", env = {} }) {
-    const gateway = await startGateway({
-      env: { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url, ...env },
-    });
+  /** Starts a gateway with `--dev` on this Redis; `mode`: of the sharded adapter; `env`: further variables. */
+  static async start(name, { redis, adapter = "redis", mode, env = {} }) {
+    const variables = { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url };
+    if (mode) variables.ROOMCAST__ADAPTER__MODE = mode;
+    const gateway = await startGateway({ env: { ...variables, ...env } });
     return new GatewayParticipant(name, gateway);
   }
 

@@ -3,7 +3,7 @@
 import { after, before, describe, test } from "node:test";
 
 import { Capture } from "./capture.mjs";
-import { Cluster } from "./cluster.mjs";
+import { Cluster, stopAll } from "./cluster.mjs";
 import { KINDS, startParticipant } from "./participants.mjs";
 import { startRedis } from "./redis.mjs";
 
@@ -18,12 +18,14 @@ export function matrix(title, { specs, operations, mode, isSound = () => true })
   const taking = Object.entries(specs).filter(([, { kind }]) => kind !== "gateway" || WITH_GATEWAYS);
   describe(title, () => {
     let redis, capture, cluster;
+    let participants = [];
 
     before(async () => {
       redis = await startRedis();
       capture = await Capture.start(redis);
       const starting = taking.map(([name, spec]) => startParticipant(name, { ...spec, redis, mode }));
-      cluster = await Cluster.form({ redis, participants: await Promise.all(starting), mode });
+      participants = await Promise.all(starting);
+      cluster = await Cluster.form({ redis, participants, mode });
     });
 
     for (const { name: operation, needs, run } of operations) {
@@ -40,7 +42,8 @@ export function matrix(title, { specs, operations, mode, isSound = () => true })
     after(async () => {
       capture?.stop();
       try {
-        await cluster?.dissolve();
+        // Also when no cluster came of them.
+        await (cluster ? cluster.dissolve() : stopAll(participants));
       } finally {
         await redis?.stop();
       }

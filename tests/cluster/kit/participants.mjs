@@ -8,18 +8,19 @@ import { GATEWAY_CAN, GatewayParticipant } from "./gateway.mjs";
 const FOLDER = fileURLToPath(new URL("../nodes/", import.meta.url));
 
 const MODERN = ["emit", "except", "binary", "values"];
-const REQUESTS = ["call", "fetch", "move", "disconnect", "tell", "ask", "heard"];
+const REQUESTS = ["call", "fetch", "move", "disconnect", "tell", "ask", "heard", "witness"];
 
 /**
  * Kinds of participants: their script, and what they can do. `serve`: they have clients; `heard`: they tell what other
- * servers emitted to them; `move`: `socketsJoin` and `socketsLeave`; `values`: dates, undefined, NaN among arguments; `revision-5`, `revision-6`: what adapters of
- * these versions have for themselves.
+ * servers emitted to them; `witness`: all others answer their `fetch`; `move`: `socketsJoin` and `socketsLeave`;
+ * `values`: dates, undefined, NaN among arguments; `revision-5`, `revision-6`: what adapters of these versions have for
+ * themselves.
  */
 export const KINDS = {
   "server-4": { script: "server-4.mjs", can: ["serve", ...MODERN, ...REQUESTS, "rooms"], client: 4 },
   "server-4-sharded": { script: "server-4.mjs", can: ["serve", ...MODERN, ...REQUESTS], client: 4 },
   "server-3": { script: "server-3.mjs", can: ["serve", "emit", "binary", "revision-6"], client: 4 },
-  "server-2": { script: "server-2.mjs", can: ["serve", "emit", "revision-5"], client: 2 },
+  "server-2": { script: "server-2.mjs", can: ["serve", "emit", "revision-5", "witness"], client: 2 },
   "emitter-5": { script: "emitter-5.mjs", can: [...MODERN, "move", "disconnect", "tell"] },
   "emitter-3": { script: "emitter-3.mjs", can: ["emit", "binary"] },
   gateway: { can: [...GATEWAY_CAN] },

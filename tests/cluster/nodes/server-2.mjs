@@ -29,6 +29,7 @@ serve(
       (volatile ? target.volatile : target).emit(event, ...args);
     },
     ids: ({ rooms = [] } = {}) => ask("clients", rooms),
+    fetch: async ({ rooms = [] } = {}) => (await ask("clients", rooms)).map((id) => ({ id })),
     rooms: () => ask("allRooms"),
     roomsOf: ({ id }) => ask("clientRooms", id),
     remoteJoin: ({ id, room }) => ask("remoteJoin", id, room),
