@@ -191,7 +191,9 @@ async fn hello(socket: &mut Socket, account: &Account<'_>) -> Result<Greeting, L
     if let Some(password) = &password {
         let user = if account.username.is_empty() { "default" } else { account.username };
         // Files written by hand or by an editor end with a line break, passwords do not.
-        parts.extend([b"AUTH".as_slice(), user.as_bytes(), password.trim_ascii_end()]);
+        let secret = password.strip_suffix(b"\n").unwrap_or(password);
+        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+        parts.extend([b"AUTH".as_slice(), user.as_bytes(), secret]);
     }
     parts.extend([b"SETNAME".as_slice(), account.name.as_bytes()]);
     let answer = done(socket, &parts).await?;

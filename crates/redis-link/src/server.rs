@@ -27,6 +27,9 @@ pub(crate) struct Server {
     pub(crate) publisher: Half<Publisher>,
     pub(crate) subscriber: Half<Subscriber>,
     next_probe: Instant,
+    /// Whether the last map of slots left this member out. One that does so again is right: the first may be
+    /// older than the redirection that named the member.
+    pub(crate) is_left_out: bool,
 }
 
 /// A change of a connection's state.
@@ -50,6 +53,7 @@ impl Server {
             publisher: Half::new(&dialer.config, now),
             subscriber: Half::new(&dialer.config, now),
             next_probe: now,
+            is_left_out: false,
         }
     }
 

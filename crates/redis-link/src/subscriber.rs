@@ -37,7 +37,7 @@ pub(crate) struct Subscriber {
 #[derive(Debug)]
 enum Outstanding {
     Subscribe(Kind, VecDeque<Bytes>),
-    Unsubscribe(Kind, usize),
+    Unsubscribe(Kind, VecDeque<Bytes>),
     Ping,
 }
 
@@ -151,9 +151,10 @@ impl Subscriber {
         for channel in channels {
             resp::bulk(out, channel);
         }
+        let names = channels.iter().cloned().collect();
         self.outstanding.push_back(match is_subscribe {
-            true => Outstanding::Subscribe(kind, channels.iter().cloned().collect()),
-            false => Outstanding::Unsubscribe(kind, channels.len()),
+            true => Outstanding::Subscribe(kind, names),
+            false => Outstanding::Unsubscribe(kind, names),
         });
     }
 
@@ -285,9 +286,9 @@ impl Subscriber {
                 names.pop_front();
                 names.is_empty()
             }
-            Some(Outstanding::Unsubscribe(asked, left)) if !is_subscribe && *asked == kind => {
-                *left = left.saturating_sub(1);
-                *left == 0
+            Some(Outstanding::Unsubscribe(asked, names)) if !is_subscribe && *asked == kind => {
+                names.pop_front();
+                names.is_empty()
             }
             _ => return Err(self.socket.strange("a confirmation of nothing")),
         };
@@ -319,7 +320,13 @@ impl Subscriber {
                 Ok(())
             }
             // It is not subscribed where its slot is not.
-            Some(Outstanding::Unsubscribe(Kind::Sharded, _)) if is_elsewhere => Ok(()),
+            Some(Outstanding::Unsubscribe(Kind::Sharded, names)) if is_elsewhere => {
+                for name in names {
+                    self.is_expected_end(&name);
+                    gathered.events.push_back(Event::Unsubscribed(name));
+                }
+                Ok(())
+            }
             Some(_) => Err(LinkFault::from_answer(&self.socket.endpoint.to_string(), answer)),
             None => Err(self.socket.strange(format!("an error nobody asked for: {answer}"))),
         }

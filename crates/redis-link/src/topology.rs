@@ -27,6 +27,8 @@ pub(crate) struct Topology {
     fetch: Option<Fetch>,
     fetched_at: Option<Instant>,
     next_fetch: Instant,
+    /// Contradicted since the fetching began: what comes may be out of date too.
+    is_stale: bool,
     backoff: Backoff,
 }
 
@@ -37,6 +39,7 @@ impl Topology {
             fetch: None,
             fetched_at: None,
             next_fetch: now,
+            is_stale: false,
             backoff: Backoff::new(config),
         }
     }
@@ -59,6 +62,7 @@ impl Topology {
 
     /// The map was contradicted: it is fetched soon.
     pub(crate) fn set_stale(&mut self, now: Instant) {
+        self.is_stale = true;
         let soonest = self.fetched_at.map_or(now, |at| at + PAUSE_MIN);
         self.next_fetch = self.next_fetch.min(soonest.max(now));
     }
@@ -67,6 +71,7 @@ impl Topology {
     pub(crate) fn fetch_if_due(&mut self, now: Instant, dialer: &Dialer, members: Vec<Endpoint>) -> bool {
         let is_due = self.fetch.is_none() && self.next_fetch <= now;
         if is_due {
+            self.is_stale = false;
             self.fetch = Some(Box::pin(dialer.clone().slots(members)));
         }
         is_due
@@ -90,7 +95,7 @@ impl Topology {
         self.next_fetch = match &outcome {
             Ok(_) => {
                 self.backoff.reset();
-                now + AGE_MAX
+                now + if self.is_stale { PAUSE_MIN } else { AGE_MAX }
             }
             Err(_) => now + self.backoff.next(rng),
         };

@@ -1,5 +1,7 @@
 //! Redis that goes away, comes back, stops, refuses and encrypts.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod harness;
 
 use std::fs;

@@ -177,12 +177,15 @@ impl Link {
             Ok(ranges) => ranges,
             Err(fault) => return self.tell_away(&fault),
         };
-        let gone: Vec<usize> = self
-            .servers
-            .iter()
-            .filter(|(_, server)| ranges.iter().all(|(_, _, member)| server.member.as_ref() != Some(member)))
-            .map(|(key, _)| key)
-            .collect();
+        let mut gone: Vec<usize> = Vec::new();
+        for (key, server) in &mut self.servers {
+            let is_left_out = ranges.iter().all(|(_, _, member)| server.member.as_ref() != Some(member));
+            if is_left_out && server.is_left_out {
+                gone.push(key);
+            }
+            self.gathered.is_map_stale |= is_left_out;
+            server.is_left_out = is_left_out;
+        }
         for key in &gone {
             if let Some(server) = self.servers.get_mut(*key) {
                 server.supersede(&mut self.gathered, &mut self.rng, &mut self.changes);
