@@ -103,7 +103,7 @@ impl World {
     pub(crate) fn arrive_up(&mut self, connection: usize, up: Up) {
         let (node, now) = (self.connections[connection].witness.shard, self.instant());
         let revision = self.connections[connection].revision;
-        let opening = Opening { revision, base64_only: false, token: None };
+        let opening = Opening { revision, base64_only: false, token: None, handshake: None };
         let shard = &mut self.nodes[node].shard;
         match up {
             Up::OpenWebSocket => {

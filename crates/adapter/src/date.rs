@@ -21,6 +21,28 @@ pub(crate) fn iso_text(ms: i64) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{fraction:03}Z"))
 }
 
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// `ms` since 1970 as `Date.prototype.toString` writes it on a server whose clock shows UTC:
+/// `Sat Nov 21 2026 02:00:51 GMT+0000 (Coordinated Universal Time)`.
+pub fn date_text(ms: u64) -> String {
+    let Some(ms) = i64::try_from(ms).ok().filter(|ms| *ms <= MS_MAX) else { return "Invalid Date".into() };
+    let days = ms.div_euclid(MS_PER_DAY);
+    let (year, month, day) = civil(days);
+    let name = |names: &[&'static str], number: i64| {
+        usize::try_from(number).ok().and_then(|number| names.get(number)).copied().unwrap_or_default()
+    };
+    // 1970 began on a Thursday.
+    let (weekday, month) = (name(&DAYS, (days + 4).rem_euclid(7)), name(&MONTHS, month - 1));
+    let seconds = ms.rem_euclid(MS_PER_DAY) / 1000;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!(
+        "{weekday} {month} {day:02} {year:04} {hours:02}:{minutes:02}:{seconds:02} GMT+0000 (Coordinated Universal Time)"
+    )
+}
+
 /// Year, month and day of the `days`-th day since 1970 in the Gregorian calendar, also before its time.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Years are counted from March, so that the leap day is the last of its year, and in cycles of 400
@@ -59,6 +81,18 @@ mod tests {
         check(-MS_MAX, "-271821-04-20T00:00:00.000Z");
         assert_eq!(iso_text(MS_MAX + 1), None);
         assert_eq!(iso_text(i64::MIN), None);
+    }
+
+    #[test]
+    fn dates_of_handshakes_print_as_in_javascript() {
+        let check = |ms, expected: &str| {
+            assert_eq!(date_text(ms), format!("{expected} GMT+0000 (Coordinated Universal Time)"));
+        };
+        check(0, "Thu Jan 01 1970 00:00:00");
+        check(951_782_399_999, "Mon Feb 28 2000 23:59:59");
+        check(951_782_400_000, "Tue Feb 29 2000 00:00:00");
+        check(1_795_226_126_768, "Sat Nov 21 2026 01:55:26");
+        assert_eq!(date_text(u64::MAX), "Invalid Date");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use call::CallId;
 pub use channel::{
     ClassicChannel, ClassicChannels, DEFAULT_PREFIX, ShardedChannel, ShardedChannels, SubscriptionMode,
 };
+pub use date::date_text;
 pub use details::{Handshake, SocketDetails};
 pub use error::WireFault;
 pub use id::{RequestId, Uid};

@@ -22,6 +22,11 @@ pub struct LimitsConfig {
     pub connections: u32,
     /// How long a new connection may take to send its request head, in ms. Default 10000.
     pub request_timeout_ms: u32,
+    /// Bytes kept of the request of each connection, for back ends that fetch its sockets: address, URL and headers.
+    /// Headers that do not fit are left out. Default 4096.
+    pub handshake_bytes: u16,
+    /// Bytes kept of what a socket authenticated with, for the same; more is not kept at all. Default 4096.
+    pub auth_bytes: u16,
     /// Broadcasts that may wait for acknowledgements at once; one more is refused. Default 1000.
     pub pending_calls_max: u32,
 }
@@ -37,6 +42,8 @@ impl Default for LimitsConfig {
             attachments_per_packet: 10,
             connections: 1_000_000,
             request_timeout_ms: 10_000,
+            handshake_bytes: 4096,
+            auth_bytes: 4096,
             pending_calls_max: 1000,
         }
     }

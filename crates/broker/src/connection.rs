@@ -9,17 +9,19 @@ use socketio::{Assembler, Protocol};
 
 use crate::{
     encoded::{Dialect, Encoded},
+    handshake::HandshakeRecord,
     io::{LinkId, PollId},
     outbox::Outbox,
     wheel::Tick,
 };
 
-/// One client connection. Idle it owns nothing on the heap.
+/// One client connection. Idle it owns nothing on the heap but the request it began with.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) sid: SessionId,
     pub(crate) generation: u32,
+    pub(crate) handshake: Option<HandshakeRecord>,
     pub(crate) dialect: Dialect,
     pub(crate) outbox: Outbox,
     pub(crate) assembler: Assembler,

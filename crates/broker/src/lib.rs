@@ -3,6 +3,7 @@
 mod config;
 mod connection;
 mod encoded;
+mod handshake;
 mod io;
 mod outbox;
 mod policy;
@@ -11,6 +12,7 @@ mod wheel;
 
 pub use config::{AuthConfig, EventAction, EventRule, LimitsConfig, NamespaceConfig, RoomRule};
 pub use encoded::{Dialect, Encoded, Publication};
+pub use handshake::HandshakeRecord;
 pub use io::{ConnectRefusal, ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId, Sink};
 pub use shard::{Flow, Opening, Reach, Refusal, Shard, ShardConfig, TooManyCalls};
 pub use wheel::TICK;

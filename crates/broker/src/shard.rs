@@ -26,7 +26,7 @@ use adapter::{Delivery, Subscriptions};
 use engineio::{EngineConfig, Owner, SessionId, SidKey};
 use hashbrown::HashTable;
 use rand::rngs::StdRng;
-use rooms::Registry;
+use rooms::{Registry, SocketKey};
 use slab::Slab;
 use socketio::{DecodeLimits, NamespaceName};
 
@@ -68,6 +68,8 @@ struct Namespace {
     name: NamespaceName,
     policy: Rc<Policy>,
     rooms: Registry,
+    /// What sockets authenticated with, of those that did: JSON text.
+    auths: HashMap<SocketKey, Box<str>>,
 }
 
 /// Packets that never differ, encoded once.

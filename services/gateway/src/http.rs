@@ -45,7 +45,7 @@ pub(crate) struct Service {
     /// The shard whose thread this is; it owns the sessions that begin here.
     pub(crate) number: u8,
     pub(crate) door: Door,
-    /// Who is at the other end of the connection, where it matters.
+    /// Who is at the other end of the connection.
     pub(crate) remote: Option<SocketAddr>,
 }
 
@@ -109,9 +109,7 @@ impl Drop for Counted {
 }
 
 async fn serve(stream: ClientStream, mut service: Service, head_timeout: Duration) {
-    if service.context.forwarder.is_some() {
-        service.remote = stream.remote();
-    }
+    service.remote = stream.remote();
     let metrics = service.context.metrics.clone();
     let mut closing = service.context.closing.subscribe();
     let answered = Rc::new(Cell::new(false));

@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod context;
 mod driver;
+mod handshake;
 mod http;
 mod inbox;
 mod occupancy;

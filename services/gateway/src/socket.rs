@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
@@ -52,6 +52,14 @@ impl Socket {
             tls.push()?;
         }
         self.stream_mut().shutdown(Shutdown::Write)
+    }
+
+    /// The other end, if the system still knows it.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().ok(),
+            Self::Tls(tls) => tls.stream.peer_addr().ok(),
+        }
     }
 
     fn stream_mut(&mut self) -> &mut TcpStream {

@@ -15,6 +15,7 @@ use super::{Shard, namespaces::query_value, polling::ProbeAnswer};
 use crate::{
     connection::Connection,
     encoded::{Dialect, Encoded},
+    handshake::HandshakeRecord,
     io::{ConnectionKey, Happening, LinkId, Output, Payload},
     outbox::Outbox,
 };
@@ -32,6 +33,8 @@ pub struct Opening {
     /// `token=`, by which a client of revision 3 is let into `/`: the server joins it there, so there is no
     /// packet that could carry it. `None` on revision 4.
     pub token: Option<Box<str>>,
+    /// The request, for those who fetch its sockets; set by whoever has read it.
+    pub handshake: Option<HandshakeRecord>,
 }
 
 impl Opening {
@@ -41,7 +44,7 @@ impl Opening {
             Revision::V3 => query_value(raw, "token").map(Into::into),
             Revision::V4 => None,
         };
-        Self { revision: query.revision, base64_only: query.base64, token }
+        Self { revision: query.revision, base64_only: query.base64, token, handshake: None }
     }
 }
 
@@ -52,11 +55,11 @@ impl Shard {
     pub fn open_websocket(
         &mut self,
         link: LinkId,
-        opening: Opening,
+        mut opening: Opening,
         greeting: Option<Bytes>,
         now: Instant,
     ) -> ConnectionKey {
-        let (index, open) = self.insert(Transport::WebSocket, &opening, Some(link), now);
+        let (index, open) = self.insert(Transport::WebSocket, &mut opening, Some(link), now);
         if let Some(greeting) = greeting {
             self.send(index, Arc::new(Encoded::raw(greeting)));
         }
@@ -66,8 +69,8 @@ impl Shard {
     }
 
     /// Opens a polling session; the payload is the answer to its handshake.
-    pub fn open_polling(&mut self, opening: Opening, now: Instant) -> Payload {
-        let (index, open) = self.insert(Transport::Polling, &opening, None, now);
+    pub fn open_polling(&mut self, mut opening: Opening, now: Instant) -> Payload {
+        let (index, open) = self.insert(Transport::Polling, &mut opening, None, now);
         let mut payload = self.payload_encoder(index);
         open.add_to_payload(&mut payload);
         // A client of revision 3 may find the answer of its main namespace in the same payload.
@@ -79,7 +82,7 @@ impl Shard {
     fn insert(
         &mut self,
         transport: Transport,
-        opening: &Opening,
+        opening: &mut Opening,
         link: Option<LinkId>,
         now: Instant,
     ) -> (u32, Encoded) {
@@ -87,10 +90,13 @@ impl Shard {
         let open = open_packet(sid.as_str(), self.engine.upgrades_from(transport), &self.engine);
         self.generation = self.generation.wrapping_add(1);
         let connect_timeout = Duration::from_millis(self.limits.connect_timeout_ms.into());
+        let bytes_max = self.limits.handshake_bytes.into();
+        let handshake = opening.handshake.take().and_then(|handshake| handshake.limited(bytes_max));
         let index = self.connections.insert(Connection {
             session: Session::open(opening.revision, transport, &self.engine, now),
             sid,
             generation: self.generation,
+            handshake,
             dialect: Dialect { revision: opening.revision, base64_only: opening.base64_only },
             outbox: Outbox::default(),
             assembler: Assembler::new(),

@@ -1,6 +1,6 @@
 //! Sockets: connecting to namespaces and leaving them, joining rooms and leaving them.
 
-use std::{rc::Rc, slice, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::HashMap, rc::Rc, slice, sync::Arc, time::Instant};
 
 use adapter::{Subscription, Subscriptions, Ticket};
 use rooms::{Joined, Left, Registry, SocketKey};
@@ -10,6 +10,7 @@ use super::{Namespace, Shard};
 use crate::{
     connection::{Held, SocketRef},
     encoded::Encoded,
+    handshake::query_object,
     io::{ConnectRefusal, Happening, Output},
     policy::Policy,
 };
@@ -17,11 +18,18 @@ use crate::{
 /// How often a fresh random id is drawn before giving up on finding a free one.
 const ID_ATTEMPTS: usize = 3;
 
+/// What a client gives to be let into a namespace.
+struct Credentials<'a> {
+    token: Option<&'a str>,
+    /// The whole auth object, as JSON text.
+    auth: Option<Cow<'a, str>>,
+}
+
 impl Shard {
     /// On revision 3 the server joins `/` by itself; `token` is the handshake's.
     pub(super) fn connect_main_namespace(&mut self, index: u32, token: Option<&str>, now: Instant) {
         if self.connections[index as usize].protocol() == Protocol::V4 {
-            self.connect_with(index, "/", token, now);
+            self.connect_with(index, "/", Credentials { token, auth: None }, now);
         }
     }
 
@@ -29,21 +37,21 @@ impl Shard {
     pub(super) fn connect(&mut self, index: u32, name: &str, data: Option<&str>, now: Instant) {
         let protocol = self.connections[index as usize].protocol();
         let (name, query) = split_query(protocol, name);
-        let token = match (query, data) {
-            (Some(query), _) => query_value(query, "token"),
-            (None, Some(auth)) => string_field(auth, "token"),
-            (None, None) => None,
+        let (token, auth) = match (query, data) {
+            (Some(query), _) => (query_value(query, "token"), Some(query_object(query).into())),
+            (None, Some(auth)) => (string_field(auth, "token"), Some(Cow::Borrowed(auth))),
+            (None, None) => (None, None),
         };
-        self.connect_with(index, name, token.as_deref(), now);
+        self.connect_with(index, name, Credentials { token: token.as_deref(), auth }, now);
     }
 
-    fn connect_with(&mut self, index: u32, name: &str, token: Option<&str>, now: Instant) {
+    fn connect_with(&mut self, index: u32, name: &str, credentials: Credentials<'_>, now: Instant) {
         if self.socket_in(index, name).is_some() {
             return self.offend(index, "CONNECT to a namespace already joined", now);
         }
         let protocol = self.connections[index as usize].protocol();
-        match self.admit(index, name, token) {
-            Ok(policy) => self.connect_admitted(index, name, &policy),
+        match self.admit(index, name, credentials.token) {
+            Ok(policy) => self.connect_admitted(index, name, &policy, credentials.auth),
             Err(refusal) => self.refuse_connect(index, protocol, name, refusal),
         }
     }
@@ -77,7 +85,7 @@ impl Shard {
         self.happening(Happening::ConnectRefused(refusal));
     }
 
-    fn connect_admitted(&mut self, index: u32, name: &str, policy: &Rc<Policy>) {
+    fn connect_admitted(&mut self, index: u32, name: &str, policy: &Rc<Policy>, auth: Option<Cow<'_, str>>) {
         let namespace = self.namespace(name, policy);
         let Some((socket, id)) = self.add_socket(index, namespace, name) else {
             return self.refuse_connect(
@@ -87,6 +95,9 @@ impl Shard {
                 ConnectRefusal::NotAuthorized,
             );
         };
+        if let Some(auth) = auth.filter(|auth| auth.len() <= self.limits.auth_bytes.into() && auth != "{}") {
+            self.namespaces[namespace as usize].auths.insert(socket, auth.into());
+        }
         let connection = &mut self.connections[index as usize];
         connection.sockets.push(SocketRef { namespace, socket });
         connection.connect_by = None;
@@ -127,7 +138,12 @@ impl Shard {
             return index;
         }
         let name = NamespaceName::new(name);
-        let namespace = Namespace { name: name.clone(), policy: policy.clone(), rooms: Registry::default() };
+        let namespace = Namespace {
+            name: name.clone(),
+            policy: policy.clone(),
+            rooms: Registry::default(),
+            auths: HashMap::new(),
+        };
         let index = u32::try_from(self.namespaces.insert(namespace)).expect("fewer namespaces than sockets");
         self.namespace_names.insert(name, index);
         index
@@ -161,7 +177,10 @@ impl Shard {
 
     fn end_socket(&mut self, socket: SocketRef) {
         self.forsake_calls(socket);
-        let rooms = &mut self.namespaces[socket.namespace as usize].rooms;
+        let Namespace { rooms, auths, .. } = &mut self.namespaces[socket.namespace as usize];
+        if !auths.is_empty() {
+            auths.remove(&socket.socket);
+        }
         let mut given_up = Vec::new();
         match self.subscriptions {
             Subscriptions::NotNeeded => drop(rooms.remove(socket.socket, |_| ())),

@@ -8,7 +8,7 @@ use engineio::CloseReason;
 use rooms::SocketKey;
 use socketio::{RoomName, SocketId};
 
-use super::Shard;
+use super::{Namespace, Shard};
 use crate::{connection::SocketRef, encoded::Encoded};
 
 /// A socket that an operation is for, with its connection.
@@ -67,12 +67,16 @@ impl Shard {
     }
 
     fn details(&self, target: Target) -> Option<SocketDetails> {
-        let registry = &self.namespaces[target.socket.namespace as usize].rooms;
+        let Namespace { rooms: registry, auths, .. } = &self.namespaces[target.socket.namespace as usize];
         let id = self.id_of(target.socket)?;
         let own = Some(id.as_room()).filter(|own| registry.is_in(target.socket.socket, own.as_str()));
+        let auth = auths.get(&target.socket.socket).map_or("{}", |auth| &**auth);
         Some(SocketDetails {
             id: id.clone(),
-            handshake: Handshake::default(),
+            handshake: match &self.connections.get(target.connection as usize)?.handshake {
+                Some(handshake) => handshake.of_socket(auth),
+                None => Handshake { auth: Bytes::copy_from_slice(auth.as_bytes()), ..Handshake::default() },
+            },
             rooms: own.into_iter().chain(registry.rooms_of(target.socket.socket).cloned()).collect(),
             data: Bytes::from_static(b"{}"),
         })

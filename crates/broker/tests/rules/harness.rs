@@ -17,8 +17,9 @@ use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, 
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
-pub(crate) const V4: Opening = Opening { revision: Revision::V4, base64_only: false, token: None };
-pub(crate) const V3: Opening = Opening { revision: Revision::V3, base64_only: false, token: None };
+pub(crate) const V4: Opening =
+    Opening { revision: Revision::V4, base64_only: false, token: None, handshake: None };
+pub(crate) const V3: Opening = Opening { revision: Revision::V3, ..V4 };
 
 pub(crate) struct Broker {
     pub(crate) shard: Shard,

@@ -2,9 +2,8 @@
 
 use broker::{EventAction, EventRule, NamespaceConfig};
 use bytes::Bytes;
-use engineio::Revision;
 
-use crate::harness::{Broker, bare};
+use crate::harness::{Broker, V4, bare};
 
 const OK: &str = r#"437[{"status":"ok"}]"#;
 
@@ -124,7 +123,7 @@ fn a_relayed_event_is_published_with_its_targets_and_without_the_sender() {
 fn binary_reaches_websocket_and_polling_clients_in_their_own_form() {
     let mut broker = Broker::dev();
     let (sender, other) = (broker.connect_in("r"), broker.connect_in("r"));
-    let text_only = broker.open(broker::Opening { revision: Revision::V4, base64_only: true, token: None });
+    let text_only = broker.open(broker::Opening { base64_only: true, ..V4 });
     let polling = broker.connect_polling();
     broker.send(text_only, "40");
     broker.send(text_only, r#"42["join","r"]"#);

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 
 use super::Driver;
 use crate::{
-    http,
+    handshake, http,
     inbox::{Adoption, Command, Purpose},
     peers::PeerStream,
     socket::Socket,
@@ -31,7 +31,7 @@ enum Head {
 impl Driver {
     /// Takes in the first bytes of a connection; the length of its head if it is a WebSocket now.
     pub(super) fn take_head(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> Option<usize> {
-        match self.read_head(bytes) {
+        match self.read_head(link, bytes) {
             Head::WebSocket(length, Verdict::Open(opening, greeting)) => {
                 self.begin(link, Purpose::Open(opening), Some(greeting), now);
                 Some(length)
@@ -65,7 +65,7 @@ impl Driver {
         }
     }
 
-    fn read_head(&self, bytes: &[u8]) -> Head {
+    fn read_head(&self, link: LinkId, bytes: &[u8]) -> Head {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return Head::Http };
@@ -81,9 +81,16 @@ impl Driver {
         }
         let target = request.path.unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = request.headers.iter().map(|header| (header.name, header.value));
         let request = UpgradeRequest { path, query, header: &find };
         let owner_of = |sid: &str| self.shards.owner_of(sid);
-        Head::WebSocket(length, upgrade::judge(&request, &self.context.client, self.shard.engine(), owner_of))
+        let mut verdict = upgrade::judge(&request, &self.context.client, self.shard.engine(), owner_of);
+        if let Verdict::Open(opening, _) = &mut verdict {
+            let remote = self.links.get(link.0 as usize).and_then(|link| link.socket.remote());
+            // A connection that speaks TLS does not come this way.
+            opening.handshake = Some(handshake::record(target, headers, remote, false));
+        }
+        Head::WebSocket(length, verdict)
     }
 
     /// Gives a WebSocket to the shard that owns its session.

@@ -24,7 +24,10 @@ impl Service {
         let owner_of = |sid: &str| self.owner_of(sid);
         let (shard, purpose, greeting) =
             match upgrade::judge(&asked, &self.context.client, &self.engine, owner_of) {
-                Verdict::Open(opening, greeting) => (self.number, Purpose::Open(opening), greeting),
+                Verdict::Open(mut opening, greeting) => {
+                    opening.handshake = Some(self.handshake_of(&request));
+                    (self.number, Purpose::Open(opening), greeting)
+                }
                 Verdict::Probe { sid, shard, revision, greeting } => {
                     let check = |reply| Command::CheckUpgrade { sid, revision, reply };
                     match self.shards.ask(shard, check).await {
