@@ -8,13 +8,16 @@ const FIRST_PORT = 20_000;
 const BLOCKS = 300;
 const BLOCK_PORTS = 40;
 
-let used = 0;
+let given = 0;
 
-/** The next port of this process's block that nobody listens on. Throws when the block is used up. */
+/**
+ * The next port of this process's block that nobody listens on: one given before comes again only when all others
+ * have. Throws when all are listened on.
+ */
 export async function freePort() {
-  while (used < BLOCK_PORTS) {
-    const port = FIRST_PORT + (process.pid % BLOCKS) * BLOCK_PORTS + used;
-    used += 1;
+  for (let tried = 0; tried < BLOCK_PORTS; tried += 1) {
+    const port = FIRST_PORT + (process.pid % BLOCKS) * BLOCK_PORTS + (given % BLOCK_PORTS);
+    given += 1;
     if (await isFree(port)) return port;
   }
   throw new Error(`all ${BLOCK_PORTS} ports of this test process are used: start fewer servers in one file`);

@@ -13,3 +13,12 @@ matrix("redis", {
   },
   operations: [...OPERATIONS, NUMERIC_ROOMS],
 });
+
+matrix("redis, gateways that listen to a pattern as Node does", {
+  specs: {
+    "gateway by pattern": { kind: "gateway", adapter: "redis", env: { ROOMCAST__ADAPTER__SUBSCRIPTIONS: "pattern" } },
+    "gateway by room": { kind: "gateway", adapter: "redis" },
+    server: { kind: "server-4" },
+  },
+  operations: OPERATIONS,
+});

@@ -55,6 +55,7 @@ export const OPERATIONS = [
   { name: "broadcast with acknowledgement: nobody is asked", needs: ["call"], run: callNobody },
   { name: "fetchSockets: all", needs: ["fetch"], run: fetchAll },
   { name: "fetchSockets: rooms but a room", needs: ["fetch"], run: fetchSome },
+  { name: "the number of sockets", needs: ["count"], run: count },
   { name: "all rooms", needs: ["rooms"], run: rooms },
   { name: "socketsJoin, socketsLeave", needs: ["move"], run: move },
   { name: "disconnectSockets of a namespace", needs: ["disconnect"], run: disconnect.bind(null, false) },
@@ -147,6 +148,13 @@ async function fetchSome(cluster, publisher) {
   for (const targets of [{ rooms: ["r1", "r2"], except: ["x"] }, { except: ["r1"] }, { rooms: ["nobody"] }]) {
     const sockets = await publisher.do("fetch", targets);
     assertSockets(sockets, cluster.members.filter((member) => member.isIn(targets.rooms, targets.except)));
+  }
+}
+
+async function count(cluster, publisher) {
+  for (const targets of [{}, { rooms: ["r1", "r2"], except: ["x"] }, { rooms: ["nobody"] }]) {
+    const meant = cluster.members.filter((member) => member.isIn(targets.rooms, targets.except));
+    assert.equal(await publisher.do("count", targets), meant.length);
   }
 }
 

@@ -10,7 +10,7 @@ import { callOptions, connectPublisher } from "../../clients/publisher.mjs";
 const TIMEOUT_MS = 5000;
 
 /** What it can do, in the words of kit/participants.mjs: all but to hear what servers tell, and to send what JSON has not. */
-export const GATEWAY_CAN = ["serve", "emit", "except", "binary", "call", "fetch", "move", "disconnect", "tell", "ask", "rooms"];
+export const GATEWAY_CAN = ["serve", "emit", "except", "binary", "call", "fetch", "count", "move", "disconnect", "tell", "ask", "rooms"];
 
 export class GatewayParticipant {
   kind = "gateway";

@@ -19,3 +19,11 @@ export function serve(commands, ready = {}) {
   process.once("disconnect", () => process.exit(0));
   process.send({ ready });
 }
+
+/**
+ * `args` with typed arrays on memory of their own: those that came from the test are views of a whole message, which
+ * old versions of notepack would send along.
+ */
+export function onOwnMemory(args) {
+  return args.map((arg) => (arg instanceof Uint8Array && !Buffer.isBuffer(arg) ? Uint8Array.from(arg) : arg));
+}

@@ -7,7 +7,7 @@ import Server from "socket.io-2";
 import adapter from "socket.io-redis";
 
 import { serveClients } from "./clients.mjs";
-import { options, serve } from "./control.mjs";
+import { onOwnMemory, options, serve } from "./control.mjs";
 
 const web = http.createServer();
 const io = new Server(web, { serveClient: false });
@@ -26,7 +26,7 @@ serve(
   {
     emit: ({ event, args = [], rooms = [], volatile }) => {
       const target = rooms.reduce((each, room) => each.to(room), io.of("/"));
-      (volatile ? target.volatile : target).emit(event, ...args);
+      (volatile ? target.volatile : target).emit(event, ...onOwnMemory(args));
     },
     ids: ({ rooms = [] } = {}) => ask("clients", rooms),
     fetch: async ({ rooms = [] } = {}) => (await ask("clients", rooms)).map((id) => ({ id })),

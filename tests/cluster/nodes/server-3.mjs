@@ -6,7 +6,7 @@ import { createAdapter } from "@sailshq/socket.io-redis";
 import { Server } from "socket.io-3";
 
 import { serveClients } from "./clients.mjs";
-import { options, serve } from "./control.mjs";
+import { onOwnMemory, options, serve } from "./control.mjs";
 
 const web = http.createServer();
 const io = new Server(web, { adapter: createAdapter(options.url, {}), serveClient: false });
@@ -21,7 +21,7 @@ serve(
   {
     emit: ({ event, args = [], rooms = [], volatile }) => {
       const target = rooms.reduce((each, room) => each.to(room), io.of("/"));
-      (volatile ? target.volatile : target).emit(event, ...args);
+      (volatile ? target.volatile : target).emit(event, ...onOwnMemory(args));
     },
     ids: async ({ rooms = [] } = {}) => [...(await io.of("/").adapter.sockets(new Set(rooms)))],
     rooms: async () => [...(await io.of("/").adapter.allRooms())],
