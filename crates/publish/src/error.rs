@@ -1,8 +1,11 @@
 //! What callers get instead of an answer.
 
+use std::time::Duration;
+
 use roomcast_proto::v1;
 use socketio::EventFault;
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::dispatch::{CallRefused, Unavailable};
 
@@ -46,6 +49,8 @@ pub(crate) enum Rule {
     NotServed,
     #[error("{0}")]
     Event(EventFault),
+    #[error("{0}")]
+    Json(&'static str),
 }
 
 impl FieldFault {
@@ -79,8 +84,10 @@ impl From<EventFault> for FieldFault {
 }
 
 impl From<FieldFault> for Status {
+    // The field also as `google.rpc.BadRequest`, for callers that look for it by program.
     fn from(fault: FieldFault) -> Self {
-        Self::new(fault.code(), fault.to_string())
+        let details = ErrorDetails::with_bad_request_violation(&fault.field, fault.rule.to_string());
+        Self::with_error_details(fault.code(), fault.to_string(), details)
     }
 }
 
@@ -99,12 +106,36 @@ impl From<CallRefused> for Status {
     }
 }
 
+/// Refuses what is too much now; `retry_after` is `None` if waiting does not help by itself.
+///
+/// The hint is a `google.rpc.RetryInfo`, which client libraries know.
+pub(crate) fn exhausted(text: String, retry_after: Option<Duration>) -> Status {
+    match retry_after {
+        None => Status::resource_exhausted(text),
+        Some(wait) => {
+            let details = ErrorDetails::with_retry_info(Some(wait));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
+    }
+}
+
+/// How long a retry should wait, in whole ms and at least 1; 0 if the error does not say.
+pub(crate) fn retry_after_ms(status: &Status) -> u32 {
+    let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    wait.map_or(0, |wait| u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1))
+}
+
+/// The field that an error is about, from the request inwards.
+pub(crate) fn field(status: &Status) -> Option<String> {
+    Some(status.get_details_bad_request()?.field_violations.into_iter().next()?.field)
+}
+
 /// `status` as an error inside a stream, which goes on behind it.
 pub(crate) fn in_stream(status: &Status) -> v1::Error {
     v1::Error {
         code: i32::from(status.code()).unsigned_abs(),
         message: status.message().to_owned(),
-        retry_after_ms: 0,
+        retry_after_ms: retry_after_ms(status),
     }
 }
 
@@ -141,5 +172,14 @@ mod tests {
         assert_eq!(in_stream(&Unavailable("Redis is away".into()).into()).code, 14);
         assert_eq!(in_stream(&FieldFault::new("event", Rule::Empty).into()).code, 3);
         assert_eq!(in_stream(&FieldFault::new("idempotency_key", Rule::NotServed).into()).code, 12);
+    }
+
+    #[test]
+    fn fields_and_retry_hints_can_be_read_by_program() {
+        let fault = Status::from(FieldFault::new("event", Rule::Empty).within("message"));
+        assert_eq!((field(&fault).as_deref(), retry_after_ms(&fault)), (Some("message.event"), 0));
+        let wait = exhausted("too fast".into(), Some(Duration::from_micros(1500)));
+        assert_eq!((field(&wait), in_stream(&wait).retry_after_ms), (None, 2));
+        assert_eq!(retry_after_ms(&exhausted("too much".into(), None)), 0);
     }
 }

@@ -1,24 +1,35 @@
-//! The publish API over gRPC: `roomcast.v1.Publisher`, health and reflection on one listener.
+//! The publish API over gRPC and as HTTP with JSON: `roomcast.v1.Publisher`, health and reflection on one listener.
+//!
+//! Who calls and what they may do is decided in `auth` and `guard`, in front of every rpc.
 //!
 //! Requests are checked and turned into broadcasts here; where those go is the [`Dispatch`]'s business, so that
 //! a gateway and a publisher without sockets serve the same API.
 
+mod auth;
 mod call;
 mod config;
 mod convert;
 mod dispatch;
 mod error;
+mod guard;
+mod http;
 mod id;
 mod operations;
 mod publishing;
 mod server;
 mod service;
 mod stream;
+mod tls;
 
+pub use auth::{
+    AuthConfig, AuthFault, JwtConfig, KeysFault, Operation, Rate, RightsConfig, ServerTlsConfig, hash_line,
+    new_key,
+};
 pub use config::{ConfigFault, PublishConfig};
 pub use dispatch::{
     CallAnswer, CallEnd, CallEvent, CallRefused, Coverage, Dispatch, Dropped, Reach, Receipt, ReportLevel,
     Unavailable,
 };
 pub use id::{MESSAGE_ID_CHARS, MessageId};
-pub use server::{ServeError, serve};
+pub use server::{Access, AccessError, ServeError, serve, serve_with};
+pub use tls::TlsFault;

@@ -1,20 +1,37 @@
 //! The listener with its services, and how it stops.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use roomcast_proto::v1::publisher_server::PublisherServer;
 use telemetry::PublishMetrics;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_stream::Stream;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming, TlsConnectInfo};
 use tonic_health::ServingStatus;
 
+use crate::auth::{AuthConfig, Authenticator, KeysFault, ServerTlsConfig};
 use crate::config::{PublishConfig, size};
 use crate::dispatch::Dispatch;
+use crate::guard::Guarded;
+use crate::http;
 use crate::publishing::Publishing;
+use crate::tls::{Tls, TlsFault};
 
 /// How long a connection may be silent before it is asked for a sign of life, and how long that may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -31,7 +48,69 @@ pub enum ServeError {
     Listener(#[from] tonic::transport::Error),
 }
 
-/// Serves `roomcast.v1.Publisher`, `grpc.health.v1` and reflection (`v1` and `v1alpha`) on `listener`.
+/// Who may connect and call.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    authenticator: Option<Authenticator>,
+    tls: Option<Tls>,
+}
+
+/// The files that say who may connect and call cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// The file of identities.
+    #[error("auth.keys_file: {0}")]
+    Keys(#[from] KeysFault),
+    /// Certificate, key or authorities.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+}
+
+impl Access {
+    /// Reads the files. Without authentication and TLS in the configuration, everyone may do everything.
+    ///
+    /// # Errors
+    /// [`AccessError`], with the file and its fault.
+    pub fn read(auth: &AuthConfig, tls: Option<&ServerTlsConfig>) -> Result<Self, AccessError> {
+        Ok(Self {
+            authenticator: auth.is_configured().then(|| Authenticator::read(auth)).transpose()?,
+            tls: tls.map(Tls::read).transpose()?,
+        })
+    }
+
+    /// Reads the files again when they change, for ever.
+    async fn follow_changes(&self) -> Infallible {
+        if let Some(tls) = &self.tls {
+            tokio::join!(tls.follow_changes(), self.follow_keys());
+        } else {
+            self.follow_keys().await;
+        }
+        std::future::pending().await
+    }
+
+    async fn follow_keys(&self) {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.follow_changes().await;
+        }
+    }
+}
+
+/// [`serve_with`] for everyone who reaches the port, in the clear.
+///
+/// # Errors
+/// As there.
+pub async fn serve<D: Dispatch>(
+    listener: TcpListener,
+    dispatch: D,
+    config: PublishConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    serve_with(listener, dispatch, config, Access::default(), shutdown).await
+}
+
+/// Serves `roomcast.v1.Publisher` over gRPC and as HTTP with JSON (`/v1/publish` and so on), `grpc.health.v1` and
+/// reflection (`v1` and `v1alpha`) on `listener`. The last two and the OpenAPI document are open to everyone.
 ///
 /// When `shutdown` is ready, health says so, no connection is accepted any more, streams are not read on, and
 /// calls that have begun are finished. It returns when the last one is; a caller that must stop in time drops
@@ -39,42 +118,118 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`] if it cannot go on; faults of callers and connections are never among them.
-pub async fn serve<D: Dispatch>(
+pub async fn serve_with<D: Dispatch>(
     listener: TcpListener,
     dispatch: D,
     config: PublishConfig,
+    access: Access,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let request_bytes_max = size(config.request_bytes_max);
-    let calls_max = config.calls_per_connection_max.get();
     let (stop, stopping) = watch::channel(false);
-    let metrics = Arc::new(PublishMetrics::new());
-    let publisher =
-        PublisherServer::new(Publishing { dispatch, config: Arc::new(config), metrics, stopping })
-            .max_decoding_message_size(request_bytes_max);
-
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<PublisherServer<Publishing<D>>>().await;
+    reporter.set_serving::<PublisherServer<Guarded<D>>>().await;
     let shutdown = async {
         shutdown.await;
         reporter.set_service_status("", ServingStatus::NotServing).await;
-        reporter.set_not_serving::<PublisherServer<Publishing<D>>>().await;
+        reporter.set_not_serving::<PublisherServer<Guarded<D>>>().await;
         stop.send_replace(true);
     };
+    let calls_max = config.calls_per_connection_max.get();
+    let metrics = Arc::new(PublishMetrics::new());
+    let publishing = Publishing { dispatch, config: Arc::new(config), metrics, stopping };
+    let open = rpcs(Router::new(), health);
+    let open = rpcs(open, reflection().build_v1()?);
+    let open = rpcs(open, reflection().build_v1alpha()?).merge(http::open_routes());
+    let router = open.merge(guarded(publishing, access.authenticator.clone())).fallback(http::not_found);
+    let serving = async {
+        match &access.tls {
+            Some(tls) => serve_on(tls.incoming(listener), router, calls_max, shutdown).await,
+            None => {
+                // Answers are small and callers wait for them: no delay to fill segments.
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                serve_on(incoming, router, calls_max, shutdown).await
+            }
+        }
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        never = access.follow_changes() => match never {},
+    }
+}
 
-    // Answers are small and callers wait for them: no delay to fill segments.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+async fn serve_on<I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static>(
+    incoming: impl Stream<Item = io::Result<I>>,
+    router: Router,
+    calls_max: u32,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
     Server::builder()
+        .accept_http1(true)
         .max_concurrent_streams(calls_max)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(publisher)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_routes(Routes::from(router))
         .serve_with_incoming_shutdown(incoming, shutdown)
-        .await?;
-    Ok(())
+        .await
+}
+
+/// What callers need rights for, with the layer that finds out who they are.
+fn guarded<D: Dispatch>(publishing: Publishing<D>, authenticator: Option<Authenticator>) -> Router {
+    let request_bytes_max = size(publishing.config.request_bytes_max);
+    let metrics = publishing.metrics.clone();
+    let service = Guarded(publishing);
+    let http = http::routes(service.clone());
+    let grpc = PublisherServer::new(service).max_decoding_message_size(request_bytes_max);
+    let router = rpcs(Router::new(), grpc).merge(http);
+    match authenticator {
+        Some(authenticator) => {
+            router.layer(from_fn_with_state(Door { authenticator, metrics }, authenticate))
+        }
+        None => router,
+    }
+}
+
+/// Who looks at credentials, and counts those that are refused.
+#[derive(Clone)]
+struct Door {
+    authenticator: Authenticator,
+    metrics: Arc<PublishMetrics>,
+}
+
+/// Leaves the caller in the request's extensions, or refuses the request before it is read.
+async fn authenticate(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let certificates = tls.and_then(TlsConnectInfo::peer_certs);
+    let certificates = certificates.as_ref().map(|certificates| certificates.as_slice());
+    match door.authenticator.caller(request.headers(), certificates).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(status) => {
+            door.metrics.answered(status.code().into(), started.elapsed());
+            refused(&request, &status)
+        }
+    }
+}
+
+/// `status` in the form that the caller of this request reads.
+fn refused(request: &Request, status: &Status) -> Response {
+    if http::is_grpc(request.headers()) {
+        return status.clone().into_http::<Body>().map(axum::body::Body::new);
+    }
+    http::error(status)
+}
+
+/// `router` and the rpcs of one more service.
+fn rpcs<S>(router: Router, service: S) -> Router
+where
+    S: Service<Request, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    router.route_service(&format!("/{}/{{*rpc}}", S::NAME), service)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -6,6 +6,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::Caller;
 use crate::dispatch::Dispatch;
 use crate::error::not_served;
 use crate::publishing::Publishing;
@@ -40,7 +41,8 @@ impl<D: Dispatch> Publisher for Publishing<D> {
         &self,
         request: Request<Streaming<v1::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Ok(Response::new(stream::answers(self.clone(), request.into_inner())))
+        let caller = request.extensions().get::<Caller>().cloned();
+        Ok(Response::new(stream::answers(self.clone(), caller, request.into_inner())))
     }
 
     type CallStream = ReceiverStream<Result<v1::CallResponse, Status>>;

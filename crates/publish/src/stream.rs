@@ -7,9 +7,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::auth::Caller;
 use crate::config::size;
 use crate::dispatch::Dispatch;
 use crate::error::in_stream;
+use crate::guard;
 use crate::publishing::Publishing;
 
 type Answer = Result<PublishStreamResponse, Status>;
@@ -25,15 +27,17 @@ type Answer = Result<PublishStreamResponse, Status>;
 /// caller goes, the task ends and drops what is on its way.
 pub(crate) fn answers<D: Dispatch>(
     service: Publishing<D>,
+    caller: Option<Caller>,
     requests: Streaming<PublishStreamRequest>,
 ) -> ReceiverStream<Answer> {
     let (answers, taken) = mpsc::channel(size(service.config.stream_messages_max));
-    tokio::spawn(run(service, requests, answers));
+    tokio::spawn(run(service, caller, requests, answers));
     ReceiverStream::new(taken)
 }
 
 async fn run<D: Dispatch>(
     service: Publishing<D>,
+    caller: Option<Caller>,
     mut requests: Streaming<PublishStreamRequest>,
     answers: mpsc::Sender<Answer>,
 ) {
@@ -61,11 +65,13 @@ async fn run<D: Dispatch>(
                 Err(_closed) => return,
             },
             request = requests.message(), if reading && room.is_some() && bytes_on_their_way < bytes_max => {
+                // A message that comes after its sender's key was taken back is not published.
+                let request = caller.as_ref().map_or(Ok(()), Caller::still_good).and(request);
                 match (request, room.take()) {
                     (Ok(Some(request)), Some(room)) => {
                         let bytes = message_bytes(&request);
                         bytes_on_their_way += bytes;
-                        let answer = answer(&service, request);
+                        let answer = answer(&service, caller.as_ref(), request);
                         on_their_way.push_back(async move { (room, bytes, answer.await) });
                     }
                     (Err(status), _) => {
@@ -90,10 +96,15 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 
 async fn answer<D: Dispatch>(
     service: &Publishing<D>,
+    caller: Option<&Caller>,
     request: PublishStreamRequest,
 ) -> PublishStreamResponse {
     let PublishStreamRequest { sequence, message, idempotency_key, report } = request;
     let publish = async {
+        if let (Some(caller), Some(message)) = (caller, &message) {
+            guard::message(caller, message, "message")?;
+            caller.spend(1)?;
+        }
         let (broadcast, level) = service.check(message, &idempotency_key, report)?;
         service.deliver(broadcast, level).await
     };

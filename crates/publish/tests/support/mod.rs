@@ -2,13 +2,14 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter::{Broadcast, Operation, Outcome};
 use publish::{
-    CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError, Unavailable,
-    serve,
+    Access, CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError,
+    Unavailable, serve_with,
 };
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
@@ -168,19 +169,24 @@ impl Dispatch for Recorder {
 pub(crate) struct Running {
     pub(crate) client: PublisherClient<Channel>,
     pub(crate) channel: Channel,
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<Result<(), ServeError>>,
 }
 
 impl Running {
     pub(crate) async fn start(dispatch: Recorder, config: PublishConfig) -> Self {
+        Self::start_with(dispatch, config, Access::default()).await
+    }
+
+    pub(crate) async fn start_with(dispatch: Recorder, config: PublishConfig, access: Access) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, dispatch, config, shutdown));
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        Self { client: PublisherClient::new(channel.clone()), channel, stop, task }
+        let task = tokio::spawn(serve_with(listener, dispatch, config, access, shutdown));
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { client: PublisherClient::new(channel.clone()), channel, address, stop, task }
     }
 
     /// Asks the server to stop, as SIGTERM would.
