@@ -39,6 +39,7 @@ fn set_up() -> Tally {
         ("npm packages", tools::npm_packages()),
         ("npm packages of the cluster", tools::npm_cluster_packages()),
         ("Redis", tools::redis()),
+        ("nginx", tools::nginx()),
         ("Chromium", tools::chromium().map(drop)),
     ];
     for (name, result) in steps {

@@ -15,6 +15,8 @@ const NODE_MAJOR_MIN: u32 = 18;
 /// The first with sharded pub/sub.
 const REDIS_MAJOR_MIN: u32 = 7;
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+/// Where Debian puts nginx; the tests start it from there.
+const NGINX: &str = "/usr/sbin/nginx";
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Checks that Node.js and npm are there and new enough.
@@ -122,6 +124,17 @@ pub(crate) fn redis() -> Result<()> {
     let major: Option<u32> =
         version.split("v=").nth(1).and_then(|rest| rest.split('.').next()).and_then(|part| part.parse().ok());
     ensure!(major.is_some_and(|major| major >= REDIS_MAJOR_MIN), "{}: {advice}", version.trim());
+    Ok(())
+}
+
+/// Finds nginx, or installs Debian's.
+///
+/// # Errors
+/// With what to install, when apt-get or the right to use it is missing.
+pub(crate) fn nginx() -> Result<()> {
+    if !Path::new(NGINX).exists() {
+        apt_install("nginx").context("install nginx (Debian: apt-get install nginx, as root)")?;
+    }
     Ok(())
 }
 
