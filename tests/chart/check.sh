@@ -12,6 +12,7 @@ KUBERNETES=1.34.0
 root=$(cd "$(dirname "$0")/../.." && pwd)
 chart=$root/helm/roomcast
 override=$root/tests/chart/override.yaml
+several=$root/tests/chart/cluster.yaml
 PATH=$root/.tools:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -109,6 +110,15 @@ only_clients_leave_the_cluster() {
   [ "$ports" = client ]
 }
 
+# The key comes from the Secret: the gateway takes the rest of the configuration with any key in its place.
+several_gateways_are_a_cluster() {
+  printf '%064d' 0 >"$work/secret"
+  sed "s#/etc/roomcast-node/secret#$work/secret#" "$work/several.toml" >"$work/clustered.toml"
+  gateway check-config --config "$work/clustered.toml" || return
+  has "$(in_force clustered cluster)" 'listen = "0.0.0.0:7420"' || return
+  grep --quiet "secretName: roomcast-node" "$work/several.yaml" && grep --quiet "key: sid-key" "$work/several.yaml"
+}
+
 # refuses ARGUMENT...: whether the chart does not render, for a reason that names what was set.
 refuses() {
   local name=$1
@@ -128,6 +138,7 @@ check "the chart has no fault with other values" \
   helm lint --strict --kube-version "$KUBERNETES" --values "$override" "$chart"
 check "the default values render" render default
 check "other values render" render override --values "$override"
+check "several gateways render" render several --values "$several"
 [ "$failed" -eq 0 ] || finish
 
 for name in default override; do
@@ -139,6 +150,9 @@ check "the publish API is closed by default" publish_api_is default false
 check "the publish API opens when it is called insecure" publish_api_is override true
 check "only the client port leaves the cluster" only_clients_leave_the_cluster
 check "several gateways without a shared adapter are refused" refuses "gateway.replicas is 2" gateway.replicas=2
+check "several gateways that share an adapter are a cluster" several_gateways_are_a_cluster
+check "gateways that share an adapter without a key are refused" \
+  refuses "gateway.cluster.secretName is empty" gateway.config.adapter.kind=redis
 check "keys that are the chart's own are refused" refuses "/gateway/config" gateway.config.ops.insecure=true
 check "values that do not exist are refused" refuses "nosuch" gateway.nosuch=1
 finish

@@ -11,6 +11,10 @@ version, which the gateway wants to be told: it holds metrics and health only, a
       "grpc" (dict "enabled" $insecure "listen" (ternary "0.0.0.0:50051" "127.0.0.1:50051" $insecure) "insecure" $insecure)
       "ops" (dict "enabled" true "listen" "0.0.0.0:9000" "insecure" true)
 -}}
+{{- if include "roomcast.gateway.isClustered" . -}}
+{{- $_ := set $own "cluster" (dict "listen" "0.0.0.0:7420") -}}
+{{- $_ := set $own "node" (dict "secret_file" "/etc/roomcast-node/secret") -}}
+{{- end -}}
 {{- $config := mergeOverwrite (deepCopy $gateway.config) $own -}}
 {{- range $section, $keys := omit $config "namespaces" }}
 {{- if not (kindIs "invalid" $keys) }}
@@ -32,12 +36,20 @@ version, which the gateway wants to be told: it holds metrics and health only, a
 {{ end }}
 {{- end -}}
 
+{{/* Not empty when pods share an adapter. */}}
+{{- define "roomcast.gateway.isClustered" -}}
+{{- if ne (dig "adapter" "kind" "memory" .Values.gateway.config) "memory" }}yes{{ end -}}
+{{- end -}}
+
 {{/* What would not work although each value is allowed. */}}
 {{- define "roomcast.gateway.check" -}}
 {{- $gateway := .Values.gateway -}}
 {{- $adapter := dig "adapter" "kind" "memory" $gateway.config -}}
 {{- if and (gt (int $gateway.replicas) 1) (eq $adapter "memory") -}}
 {{- fail (printf "gateway.replicas is %d: gateways with gateway.config.adapter.kind memory share nothing; allowed: 0 or 1" (int $gateway.replicas)) -}}
+{{- end -}}
+{{- if and (ne $adapter "memory") (not $gateway.cluster.secretName) -}}
+{{- fail "gateway.cluster.secretName is empty: pods that share an adapter know each other by a key; allowed: the name of a Secret with 64 hex digits (openssl rand -hex 32)" -}}
 {{- end -}}
 {{- end -}}
 
