@@ -11,38 +11,39 @@ const ESCAPES = { n: "\n", r: "\r", t: "\t", a: "\x07", b: "\b" };
 export class Capture {
   /** `{ command, channel, payload }` in order; `payload` is bytes. */
   messages = [];
-  #socket;
-  #rest = "";
+  #sockets = [];
 
-  static async start(redis) {
-    const socket = net.connect(redis.port, "127.0.0.1");
-    await once(socket, "connect");
-    const capture = new Capture(socket);
-    const answered = once(socket, "data");
-    socket.write("MONITOR\r\n");
-    await answered;
+  static async start(servers) {
+    const capture = new Capture();
+    for (const { port } of servers) await capture.#monitor(port);
     return capture;
   }
 
-  constructor(socket) {
-    this.#socket = socket;
-    socket.setEncoding("latin1").on("data", (text) => this.#take(text));
+  async #monitor(port) {
+    const socket = net.connect(port, "127.0.0.1").setEncoding("latin1");
+    this.#sockets.push(socket);
+    await once(socket, "connect");
+    const answered = once(socket, "data");
+    socket.write("MONITOR\r\n");
+    await answered;
+    let rest = "";
     socket.on("error", () => {});
+    socket.on("data", (text) => {
+      const lines = (rest + text).split("\r\n");
+      rest = lines.pop();
+      for (const line of lines) this.#take(line);
+    });
   }
 
   stop() {
-    this.#socket.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
-  #take(text) {
-    const lines = (this.#rest + text).split("\r\n");
-    this.#rest = lines.pop();
-    for (const line of lines) {
-      const [command, ...args] = words(line);
-      if (!/^s?publish$/i.test(command ?? "")) continue;
-      const [channel, payload] = args.map((arg) => Buffer.from(arg, "latin1"));
-      this.messages.push({ command: command.toUpperCase(), channel: channel.toString(), payload });
-    }
+  #take(line) {
+    const [command, ...args] = words(line);
+    if (!/^s?publish$/i.test(command ?? "")) return;
+    const [channel, payload] = args.map((arg) => Buffer.from(arg, "latin1"));
+    this.messages.push({ command: command.toUpperCase(), channel: channel.toString(), payload });
   }
 
   /** Fails at the first message that a Node server would not survive, or that is not as Node writes it. */

@@ -11,6 +11,9 @@ import { Member } from "./member.mjs";
 
 const ROLES = { a: ["r1"], b: ["r1", "r2"], c: ["r2", "x"], d: [] };
 
+/** So many that every master of a Redis Cluster has some of their channels. */
+const WARM_ROOMS = 16;
+
 export class Cluster {
   #fresh = 0;
 
@@ -34,6 +37,7 @@ export class Cluster {
     // A join that a gateway has acknowledged is in force: here that is taken at its word, and each cell would show it.
     const nodes = servers.filter(({ kind }) => kind !== "gateway");
     for (const room of rooms) await cluster.agree(room, nodes);
+    if (redis.servers) for (const each of participants) await cluster.#warm(each);
     return cluster;
   }
 
@@ -43,6 +47,12 @@ export class Cluster {
     this.servers = servers;
     this.members = members;
     this.mode = mode;
+  }
+
+  /** The first messages to each master may overtake each other: Node's clients learn of them by being sent on. */
+  async #warm(publisher) {
+    for (let room = 0; room < WARM_ROOMS; room += 1) await publisher.do("emit", { event: "warm", rooms: [`warm ${room}`] });
+    await this.fence(publisher);
   }
 
   /** A name nobody has used in this cluster. */
@@ -73,7 +83,7 @@ export class Cluster {
   async prove(publisher, message, { args = message.args ?? [], isMeant, among = this.members } = {}) {
     const event = this.fresh("cell");
     await publisher.do("emit", { ...message, event });
-    await this.fence(publisher);
+    await this.fence(publisher, message.rooms);
     this.assertGot(event, args, isMeant ?? ((member) => member.isIn(message.rooms, message.except)), among);
   }
 
@@ -85,15 +95,23 @@ export class Cluster {
     this.assertAlive();
   }
 
-  /** Resolves when all that `publisher` emitted so far has arrived: one more message has, everywhere, and order holds. */
-  async fence(publisher) {
+  /**
+   * Resolves when all that `publisher` emitted so far has arrived: one more message has, everywhere, and order holds.
+   * In a Redis Cluster it holds per channel: with `rooms` of one room its members wait for one more there, too.
+   */
+  async fence(publisher, rooms = []) {
+    await this.#fenceTo(publisher, []);
+    if (rooms.length === 1 && this.redis.servers) await this.#fenceTo(publisher, rooms);
+  }
+
+  async #fenceTo(publisher, rooms) {
     const event = this.fresh("fence");
-    const arrivals = this.members.map(async (member) => {
+    const arrivals = this.members.filter((member) => member.isIn(rooms)).map(async (member) => {
       await next(member.socket, event).catch((error) => {
         throw new Error(`${member.name}: ${error.message}`);
       });
     });
-    await publisher.do("emit", { event });
+    await publisher.do("emit", { event, rooms });
     await Promise.all(arrivals);
   }
 

@@ -12,17 +12,17 @@ export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_GATEWAY === "1";
 
 /**
  * `specs`: options of each participant by its name; gateways are left out unless they are switched on. `operations`:
- * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them.
+ * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them. `start`: Redis, if not a single server.
  */
-export function matrix(title, { specs, operations, mode, isSound = () => true }) {
+export function matrix(title, { specs, operations, mode, isSound = () => true, start = startRedis }) {
   const taking = Object.entries(specs).filter(([, { kind }]) => kind !== "gateway" || WITH_GATEWAYS);
   describe(title, () => {
     let redis, capture, cluster;
     let participants = [];
 
     before(async () => {
-      redis = await startRedis();
-      capture = await Capture.start(redis);
+      redis = await start();
+      capture = await Capture.start(redis.servers ?? [redis]);
       const starting = taking.map(([name, spec]) => startParticipant(name, { ...spec, redis, mode }));
       participants = await Promise.all(starting);
       cluster = await Cluster.form({ redis, participants, mode });

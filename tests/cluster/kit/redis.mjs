@@ -30,6 +30,10 @@ export class RedisServer {
 
   /** For questions of the test; no participant uses it. */
   admin = null;
+  /** Further arguments of the program. */
+  flags = [];
+  /** Nothing is to be kept, so nothing is saved. */
+  persistence = { save: '""', appendonly: "no" };
 
   constructor(port, settings) {
     this.port = port;
@@ -44,12 +48,11 @@ export class RedisServer {
   async start(settings = this.#settings) {
     assertInstalled("redis-server");
     this.#settings = settings;
-    // Protected mode would refuse nothing on loopback; nothing is to be kept, so nothing is saved.
-    const base = { port: this.port, bind: "127.0.0.1", save: '""', appendonly: "no", dir: this.#folder };
+    const base = { port: this.port, bind: "127.0.0.1", dir: this.#folder };
     const file = join(this.#folder, "redis.conf");
-    const lines = Object.entries({ ...base, ...settings }).map(([name, value]) => `${name} ${value}\n`);
+    const lines = Object.entries({ ...base, ...this.persistence, ...settings }).map(([name, value]) => `${name} ${value}\n`);
     writeFileSync(file, lines.join(""));
-    this.#child = Child.spawn(`redis-server ${this.port}`, "redis-server", [file]);
+    this.#child = Child.spawn(`redis-server ${this.port}`, "redis-server", [file, ...this.flags]);
     const password = settings.requirepass;
     this.admin = new Redis({ port: this.port, host: "127.0.0.1", password, lazyConnect: true, retryStrategy: () => 50 });
     // It reports each refusal until the server listens; the wait below has the last word.
@@ -73,6 +76,10 @@ export class RedisServer {
   async subscribers(count, channel) {
     const [, number] = await this.admin.call("PUBSUB", count, channel);
     return Number(number);
+  }
+
+  get hasEnded() {
+    return this.#child === null || this.#child.hasEnded;
   }
 
   assertAlive() {
