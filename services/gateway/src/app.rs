@@ -293,8 +293,9 @@ async fn serve(
         telemetry::emit(&telemetry::Listening { port: "grpc", address: listener.local_addr()? });
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let limits = config.grpc.limits.clone();
+        let access = publish::Access::read(&config.grpc.auth, config.grpc.tls.as_ref()).context("grpc")?;
         let nodes = Nodes { shards: shards.clone(), cluster: cluster.clone() };
-        tokio::spawn(serve_publish_api(listener, nodes, limits, stopping, ready.clone()));
+        tokio::spawn(serve_publish_api(listener, nodes, limits, access, stopping, ready.clone()));
     }
     shutdown::set_ready(&ready, |readiness| readiness.clear(Unready::Starting));
     let result = shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await;
@@ -334,6 +335,7 @@ async fn serve_publish_api(
     listener: tokio::net::TcpListener,
     nodes: Nodes,
     limits: publish::PublishConfig,
+    access: publish::Access,
     mut stopping: watch::Receiver<bool>,
     ready: watch::Sender<Readiness>,
 ) {
@@ -341,7 +343,7 @@ async fn serve_publish_api(
         // An error means that the process is past stopping.
         stopping.wait_for(|stopping| *stopping).await.ok();
     };
-    if let Err(error) = publish::serve(listener, nodes, limits, stopped).await {
+    if let Err(error) = publish::serve_with(listener, nodes, limits, access, stopped).await {
         telemetry::emit(&telemetry::PublishServerFailed { error: error.to_string() });
         shutdown::set_ready(&ready, |readiness| readiness.set(Unready::PublishFailed));
     }

@@ -11,6 +11,7 @@ mod driver;
 mod handshake;
 mod http;
 mod inbox;
+mod keys;
 mod occupancy;
 mod peers;
 mod ports;
@@ -30,6 +31,13 @@ const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let action = cli.action();
+    // They need no configuration.
+    match &action {
+        Action::GenerateKey { name } => return exit(keys::generate(name)),
+        Action::HashKey => return exit(keys::hash()),
+        _ => {}
+    }
     let config = match config::load(&cli) {
         Ok(config) => config,
         Err(faults) => {
@@ -37,14 +45,17 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let result = match cli.action() {
+    exit(match action {
         Action::CheckConfig => {
             println!("the configuration is free of faults");
             Ok(())
         }
         Action::PrintConfig => config.to_toml().map(|toml| print!("{toml}")).map_err(anyhow::Error::from),
-        Action::Run => app::run(config),
-    };
+        _ => app::run(config),
+    })
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

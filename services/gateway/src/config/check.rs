@@ -76,6 +76,7 @@ pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Co
     if config.adapter.prefix.is_empty() || config.adapter.prefix.chars().any(char::is_control) {
         check.complain("adapter.prefix", "allowed: text that is not empty, without control characters");
     }
+    check.grpc(config);
     if telemetry::check_filter(&config.log.filter).is_err() {
         let problem = "allowed: off, error, warn, info, debug, trace, also as target=level, comma separated";
         check.complain("log.filter", problem);
@@ -126,15 +127,22 @@ impl Check<'_> {
 
     fn addresses(&mut self, config: &GatewayConfig) {
         let guarded = [
-            ("grpc", "the publish API", config.grpc.enabled, config.grpc.insecure, config.grpc.listen),
+            (
+                "grpc",
+                "the publish API",
+                config.grpc.enabled,
+                config.grpc.insecure || config.grpc.auth.is_configured(),
+                config.grpc.listen,
+            ),
             ("ops", "the operations port", config.ops.enabled, config.ops.insecure, config.ops.listen),
         ];
-        for (section, what, enabled, insecure, listen) in guarded {
-            if enabled && !insecure && !listen.ip().is_loopback() {
+        for (section, what, enabled, may_be_reached, listen) in guarded {
+            if enabled && !may_be_reached && !listen.ip().is_loopback() {
                 let variable = format!("ROOMCAST__{}__INSECURE=true", section.to_uppercase());
+                let auth = if section == "grpc" { ", configure grpc.auth" } else { "" };
                 let problem = format!(
                     "not a loopback address, and {what} has no authentication configured; \
-                     listen on 127.0.0.1, or set {section}.insecure = true ({variable}) to open it to whoever reaches it"
+                     listen on 127.0.0.1{auth}, or set {section}.insecure = true ({variable}) to open it to whoever reaches it"
                 );
                 self.relate(&format!("{section}.listen"), &format!("{section}.insecure"), problem);
             }
@@ -225,6 +233,23 @@ impl Check<'_> {
         if let Some(tls) = &client.tls {
             self.readable("client.tls.cert_file", &tls.cert_file);
             self.readable("client.tls.key_file", &tls.key_file);
+        }
+    }
+
+    fn grpc(&mut self, config: &GatewayConfig) {
+        for fault in config.grpc.auth.faults() {
+            self.complain(&format!("grpc.auth.{}", fault.key), fault.problem);
+        }
+        let Some(tls) = &config.grpc.tls else { return };
+        self.readable("grpc.tls.cert_file", &tls.cert_file);
+        self.readable("grpc.tls.key_file", &tls.key_file);
+        if let Some(authorities) = &tls.client_ca_file {
+            self.readable("grpc.tls.client_ca_file", authorities);
+            if config.grpc.auth.keys_file.is_none() {
+                let problem =
+                    "allowed: together with grpc.auth.keys_file, whose entries say what a certificate may do";
+                self.relate("grpc.tls.client_ca_file", "grpc.auth.keys_file", problem);
+            }
         }
     }
 

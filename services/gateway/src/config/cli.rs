@@ -29,16 +29,23 @@ pub(crate) struct Cli {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Report every fault of the configuration and exit: 0 without any, 2 otherwise.
     CheckConfig,
     /// Print the effective configuration as TOML and exit.
     PrintConfig,
+    /// Make a key for the publish API: it goes to standard error, its entry for grpc.auth.keys_file to standard output.
+    GenerateKey {
+        /// Whose it is, as rights and logs will name it.
+        name: String,
+    },
+    /// Read a key or password from standard input and print its line for an entry of grpc.auth.keys_file.
+    HashKey,
 }
 
 /// What the command line asks for, however it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Serve.
     Run,
@@ -46,6 +53,13 @@ pub(crate) enum Action {
     CheckConfig,
     /// Print the effective configuration and exit.
     PrintConfig,
+    /// Make a key and exit.
+    GenerateKey {
+        /// Whose it is.
+        name: String,
+    },
+    /// Hash a key and exit.
+    HashKey,
 }
 
 impl Cli {
@@ -56,7 +70,9 @@ impl Cli {
 
     /// What the command line asks for; a subcommand goes before the flag of another.
     pub(crate) fn action(&self) -> Action {
-        match self.command {
+        match &self.command {
+            Some(Command::GenerateKey { name }) => Action::GenerateKey { name: name.clone() },
+            Some(Command::HashKey) => Action::HashKey,
             Some(Command::CheckConfig) => Action::CheckConfig,
             Some(Command::PrintConfig) => Action::PrintConfig,
             None if self.check_config => Action::CheckConfig,
@@ -79,12 +95,14 @@ mod tests {
 
     #[test]
     fn actions_may_be_written_as_flag_or_subcommand() {
-        let cases: [(&[&str], Action); 5] = [
+        let cases: [(&[&str], Action); 7] = [
             (&["--dev"], Action::Run),
             (&["--print-config"], Action::PrintConfig),
             (&["--check-config", "--dev"], Action::CheckConfig),
             (&["check-config", "--config", "a.toml"], Action::CheckConfig),
             (&["--set", "ops.enabled=false", "print-config"], Action::PrintConfig),
+            (&["generate-key", "orders"], Action::GenerateKey { name: "orders".into() }),
+            (&["hash-key"], Action::HashKey),
         ];
         for (args, expected) in cases {
             let cli = Cli::try_parse_from([&["roomcast-gateway"], args].concat()).unwrap();

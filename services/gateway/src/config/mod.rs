@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use broker::{LimitsConfig, NamespaceConfig};
 use engineio::EngineConfig;
-use publish::PublishConfig;
+use publish::{AuthConfig, PublishConfig, ServerTlsConfig};
 use redis_link::LinkConfig;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use telemetry::LogConfig;
@@ -90,6 +90,10 @@ pub(crate) struct GrpcConfig {
     pub(crate) listen: SocketAddr,
     /// Whether it may listen on an address other than loopback without authentication. Default false.
     pub(crate) insecure: bool,
+    /// Who may call. Default: nobody is asked.
+    pub(crate) auth: AuthConfig,
+    /// Certificate and key, and whose client certificates are taken. Default: in the clear.
+    pub(crate) tls: Option<ServerTlsConfig>,
     /// Limits of what it takes.
     pub(crate) limits: PublishConfig,
 }
@@ -100,6 +104,8 @@ impl Default for GrpcConfig {
             enabled: true,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
             insecure: false,
+            auth: AuthConfig::default(),
+            tls: None,
             limits: PublishConfig::default(),
         }
     }

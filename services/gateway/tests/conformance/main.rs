@@ -8,6 +8,7 @@ mod eio3;
 mod errors_eio4;
 mod forwarding;
 mod harness;
+mod publish_api;
 mod rules;
 mod sessions;
 mod shards;

@@ -150,7 +150,7 @@ fn every_fault_is_reported_at_once_and_where_it_comes_from() {
         "gateway.toml: namespaces[1].events[0].action = \"relay\": unknown word; allowed: relay-to-room, relay-to-rooms, relay-to-all, refuse, acknowledge",
         "ROOMCAST__OPS__LISTEN: ops.listen = \"localhost:9000\": allowed: an IP address and a port, such as 127.0.0.1:3000 or [::1]:3000",
         "gateway.toml: engine.ping_timeout_ms = 0: allowed: an integer from 1 to 3600000",
-        "ROOMCAST__GRPC__LISTEN: grpc.listen = \"0.0.0.0:3000\": not a loopback address, and the publish API has no authentication configured; listen on 127.0.0.1, or set grpc.insecure = true (ROOMCAST__GRPC__INSECURE=true) to open it to whoever reaches it",
+        "ROOMCAST__GRPC__LISTEN: grpc.listen = \"0.0.0.0:3000\": not a loopback address, and the publish API has no authentication configured; listen on 127.0.0.1, configure grpc.auth, or set grpc.insecure = true (ROOMCAST__GRPC__INSECURE=true) to open it to whoever reaches it",
         "ROOMCAST__GRPC__LISTEN: grpc.listen = \"0.0.0.0:3000\": allowed: a port that client.listen, 0.0.0.0:3000, does not use",
         "gateway.toml: client.path = \"socket.io\": allowed: a path other than / that begins with /, such as /socket.io",
         "gateway.toml: client.cors.origins[1] = \"https://bad.test/\": allowed: *, scheme://host[:port] without a path, scheme://*.host or *.host",
@@ -185,6 +185,20 @@ fn rules_between_keys_are_checked() {
         (
             "[grpc.limits]\nattachments_max = 11",
             "gateway.toml: grpc.limits.attachments_max = 11: allowed: at most 10: clients close their connection on more",
+        ),
+        (
+            "[grpc]\nlisten = \"0.0.0.0:1\"\nauth.jwt = { algorithms = [\"ES256\"], jwks_url = \"https://a.test\", audience = \"a\", issuer = \"i\" }",
+            "",
+        ),
+        (
+            "[grpc.auth]\nkeys_file = \"/nowhere.toml\"",
+            "gateway.toml: grpc.auth.keys_file = \"/nowhere.toml\": No such file or directory (os error 2); allowed: a file that can be read",
+        ),
+        (
+            "[grpc.auth.jwt]\nalgorithms = []\naudience = \"\"\nissuer = \"i\"\njwks_url = \"http://id.test/\"",
+            "gateway.toml: grpc.auth.jwt.algorithms = a list: allowed: one algorithm or more, such as ES256\n\
+             gateway.toml: grpc.auth.jwt.jwks_url = \"http://id.test/\": allowed: https://host/path, or http:// on a loopback address\n\
+             gateway.toml: grpc.auth.jwt.audience = \"\": allowed: a text that is not empty; tokens meant for others would be taken",
         ),
         (
             "[log]\nfilter = \"a=loud\"",
@@ -399,6 +413,9 @@ fn the_page_lists_exactly_the_keys_that_exist() {
         "adapter.",
         "cluster.",
         "grpc.",
+        "grpc.auth.",
+        "grpc.auth.jwt.",
+        "grpc.tls.",
         "grpc.limits.",
         "ops.",
         "log.",
