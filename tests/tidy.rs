@@ -17,6 +17,9 @@ use std::path::Path;
 /// Folders with packages of ours.
 const FOLDERS: [&str; 5] = ["benches", "crates", "services", "tests", "xtask"];
 
+/// Folders with nothing of ours: what tools leave, and the servers that ours is measured beside.
+const FOREIGN: [&str; 3] = ["node_modules", "peers", "target"];
+
 /// Text files of the repository whose name ends with `suffix`: path from the root, and content.
 fn files(suffix: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -26,7 +29,7 @@ fn files(suffix: &str) -> Vec<(String, String)> {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             let kind = entry.file_type().unwrap();
-            if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+            if kind.is_dir() && !name.starts_with('.') && !FOREIGN.contains(&name.as_str()) {
                 folders.push(entry.path());
             } else if kind.is_file() && name.ends_with(suffix) {
                 let path = entry.path();
