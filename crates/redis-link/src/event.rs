@@ -39,7 +39,7 @@ pub enum Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// How many connections subscribe to the channel, itself and not by pattern, on all masters together.
-    /// Answered by [`Reply::Count`].
+    /// Answered by [`Reply::Count`], and by an error while one of them is not connected: the number is not known.
     CountSubscribers(Way, Bytes),
     /// Sets `key` for `ttl_ms`. Answered by [`Reply::Done`].
     Set {

@@ -192,7 +192,9 @@ impl Link {
         let deadline = Instant::now() + self.dialer.config.command_timeout();
         let keys: Option<Vec<usize>> = match queries::routes(&query) {
             Routes::Everywhere if self.topology.is_some() => {
-                Some(self.servers.iter().map(|(key, _)| key).collect())
+                // One that serves no slot any more may be the dead master that was replaced.
+                let masters = self.servers.iter().filter(|(_, server)| !server.is_left_out);
+                Some(masters.map(|(key, _)| key).collect())
             }
             Routes::Everywhere => self.publish_home.map(|key| vec![key]),
             Routes::Slots(slots) => slots.into_iter().map(|slot| self.server_of(slot)).collect(),

@@ -15,6 +15,8 @@ use crate::{LinkConfig, LinkFault};
 
 /// How old the map may become although nothing contradicts it.
 const AGE_MAX: Duration = Duration::from_secs(5);
+/// The same while a master of it cannot be reached: somebody is about to take its place.
+const AGE_MAX_AWAY: Duration = Duration::from_millis(250);
 /// Pause between two looks at the map, however often it is contradicted.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
@@ -65,6 +67,11 @@ impl Topology {
         self.is_stale = true;
         let soonest = self.fetched_at.map_or(now, |at| at + PAUSE_MIN);
         self.next_fetch = self.next_fetch.min(soonest.max(now));
+    }
+
+    /// A master of the map cannot be reached.
+    pub(crate) fn expect_change(&mut self, now: Instant) {
+        self.next_fetch = self.next_fetch.min(now + AGE_MAX_AWAY);
     }
 
     /// Begins to fetch when it is due, from `members`; returns whether it does.

@@ -203,6 +203,10 @@ impl Link {
                     topology.set_owner(slot, key);
                 }
             }
+            let is_up = |server: &Server| server.publisher.is_up() && server.is_subscriber_ready();
+            if !self.servers.iter().all(|(_, server)| is_up(server)) {
+                topology.expect_change(now);
+            }
         }
         self.is_waiting_due = true;
     }
