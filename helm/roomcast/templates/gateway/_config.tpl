@@ -6,14 +6,18 @@ version, which the gateway wants to be told: it holds metrics and health only, a
 {{- define "roomcast.gateway.toml" -}}
 {{- $gateway := .Values.gateway -}}
 {{- $insecure := $gateway.grpc.insecure -}}
+{{- $open := include "roomcast.gateway.grpcOpen" . | eq "true" -}}
 {{- $own := dict
       "client" (dict "listen" "0.0.0.0:3000")
-      "grpc" (dict "enabled" $insecure "listen" (ternary "0.0.0.0:50051" "127.0.0.1:50051" $insecure) "insecure" $insecure)
+      "grpc" (dict "enabled" $open "listen" (ternary "0.0.0.0:50051" "127.0.0.1:50051" $open) "insecure" $insecure)
       "ops" (dict "enabled" true "listen" "0.0.0.0:9000" "insecure" true)
 -}}
 {{- if include "roomcast.gateway.isClustered" . -}}
 {{- $_ := set $own "cluster" (dict "listen" "0.0.0.0:7420") -}}
 {{- $_ := set $own "node" (dict "secret_file" "/etc/roomcast-node/secret") -}}
+{{- end -}}
+{{- if $gateway.grpc.keysSecret -}}
+{{- $_ := set $own.grpc "auth" (dict "keys_file" "/etc/roomcast-keys/keys.toml") -}}
 {{- end -}}
 {{- $config := mergeOverwrite (deepCopy $gateway.config) $own -}}
 {{- range $section, $keys := omit $config "namespaces" }}
@@ -39,6 +43,11 @@ version, which the gateway wants to be told: it holds metrics and health only, a
 {{/* Not empty when pods share an adapter. */}}
 {{- define "roomcast.gateway.isClustered" -}}
 {{- if ne (dig "adapter" "kind" "memory" .Values.gateway.config) "memory" }}yes{{ end -}}
+{{- end -}}
+
+{{/* Whether pods serve the publish API: with identities, or to everyone. */}}
+{{- define "roomcast.gateway.grpcOpen" -}}
+{{- or .Values.gateway.grpc.insecure (not (empty .Values.gateway.grpc.keysSecret)) -}}
 {{- end -}}
 
 {{/* What would not work although each value is allowed. */}}
