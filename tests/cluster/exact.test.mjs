@@ -33,7 +33,8 @@ async function bytesPerNode(spec, count, inspect = () => {}) {
   const redis = await startRedis();
   const started = [];
   try {
-    for (let node = 0; node < count; node += 1) started.push(await startParticipant(`node ${node}`, { ...spec, redis }));
+    for (let node = 0; node < count; node += 1)
+      started.push(await startParticipant(`node ${node}`, { ...spec, redis }));
     const members = await Promise.all(started.map(joinRooms));
     const publisher = await startParticipant("publisher", publisherFor(spec, redis));
     started.push(publisher);
@@ -50,7 +51,9 @@ async function bytesPerNode(spec, count, inspect = () => {}) {
 
 function publisherFor({ adapter }, redis) {
   // The emitter knows the classic channels only.
-  return adapter?.endsWith("sharded") ? { kind: "server-4-sharded", adapter: "sharded", mode: "dynamic", redis } : { kind: "emitter-5", redis };
+  return adapter?.endsWith("sharded")
+    ? { kind: "server-4-sharded", adapter: "sharded", mode: "dynamic", redis }
+    : { kind: "emitter-5", redis };
 }
 
 async function joinRooms(server, node) {
@@ -105,7 +108,10 @@ function print(name, figures) {
 
 test("Node's classic adapter receives every message of the namespace on every node", async () => {
   const spec = { kind: "server-4" };
-  const figures = [[1, await bytesPerNode(spec, 1)], [2, await bytesPerNode(spec, 2)]];
+  const figures = [
+    [1, await bytesPerNode(spec, 1)],
+    [2, await bytesPerNode(spec, 2)],
+  ];
   print("server-4", figures);
   // So that what is measured below would show it.
   for (const [, bytes] of figures) assert.ok(bytes > ROOMS * TEXT.length, `${bytes} bytes`);
@@ -140,7 +146,7 @@ describe("gateways", { skip: !WITH_GATEWAYS && "not switched on" }, () => {
         for (const part of parts.reverse()) await part.stop();
       });
 
-      test("a message published after a join was acknowledged arrives; a left room is no longer subscribed", async () => {
+      test("a message published after an acknowledged join arrives; a left room is unsubscribed", async () => {
         const redis = await startRedis();
         parts.push(redis);
         const gateway = await startParticipant("gateway", { kind: "gateway", adapter, redis });

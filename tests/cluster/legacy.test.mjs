@@ -38,6 +38,9 @@ matrix("redis, with sails' adapter", {
     "other server 3": { kind: "server-3" },
     "emitter 3": { kind: "emitter-3" },
   },
-  operations: [...OPERATIONS.filter(({ needs }) => needs.includes("binary") && !needs.includes("values")), ...REVISION_6],
+  operations: [
+    ...OPERATIONS.filter(({ needs }) => needs.includes("binary") && !needs.includes("values")),
+    ...REVISION_6,
+  ],
   isSound: ({ payload }) => !payload.includes(Buffer.from("d40000", "hex")),
 });

@@ -75,7 +75,8 @@ async function throwEverything(redis, { vectors, publish, list }, gateways) {
 /** Every operation that gateways can do still works, by each, with the clients that were there before. */
 async function goOn(cluster) {
   for (const { needs, run } of OPERATIONS) {
-    for (const gateway of cluster.participants) if (needs.every((need) => gateway.can.has(need))) await run(cluster, gateway);
+    for (const gateway of cluster.participants)
+      if (needs.every((need) => gateway.can.has(need))) await run(cluster, gateway);
   }
 }
 

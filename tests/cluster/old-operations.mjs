@@ -35,7 +35,13 @@ async function binary(cluster, publisher) {
 
 /** Looked at where gateways have clients, and where a 3.x publisher has: Node's other versions lose some of these. */
 async function values(cluster, publisher) {
-  const args = [new Date(1_700_000_000_123), undefined, { left: undefined, n: [Number.NaN] }, 2 ** 40, new Uint8Array([7])];
+  const args = [
+    new Date(1_700_000_000_123),
+    undefined,
+    { left: undefined, n: [Number.NaN] },
+    2 ** 40,
+    new Uint8Array([7]),
+  ];
   const got = ["2023-11-14T22:13:20.123Z", null, { n: [null] }, 2 ** 40, Buffer.from([7])];
   const isExact = ({ server }) => server.kind === "gateway" || (server === publisher && server.kind === "server-3");
   const among = cluster.members.filter(isExact);

@@ -25,7 +25,10 @@ const VALUES = [
   [new Date(-62_135_596_800_000), "0001-01-01T00:00:00.000Z"],
   [undefined, null],
   [{ left: undefined, kept: 1 }, { kept: 1 }],
-  [[Number.NaN, Number.POSITIVE_INFINITY], [null, null]],
+  [
+    [Number.NaN, Number.POSITIVE_INFINITY],
+    [null, null],
+  ],
   [[0, -1, 127, 128, -129, 65_536, 2 ** 31, -(2 ** 31) - 1, 2 ** 40, 1.5], undefined],
   ["Grüße 🎈 \u0000 \ud7ff", undefined],
   [{ "": [], "#": {} }, undefined],
@@ -147,7 +150,10 @@ async function fetchAll(cluster, publisher) {
 async function fetchSome(cluster, publisher) {
   for (const targets of [{ rooms: ["r1", "r2"], except: ["x"] }, { except: ["r1"] }, { rooms: ["nobody"] }]) {
     const sockets = await publisher.do("fetch", targets);
-    assertSockets(sockets, cluster.members.filter((member) => member.isIn(targets.rooms, targets.except)));
+    assertSockets(
+      sockets,
+      cluster.members.filter((member) => member.isIn(targets.rooms, targets.except)),
+    );
   }
 }
 

@@ -45,12 +45,12 @@ describe("subscriptions follow their slots", { skip: !WITH_GATEWAYS && "not swit
     await redis?.stop();
   });
 
-  test("slots that move under traffic lose at most what is published until they are followed", async () => {
+  test("slots that move under traffic lose no more than until they are followed", async () => {
     print("the slot of the room moved", await trafficDuring(() => redis.moveSlotOf(CHANNEL)));
     print("the slot of the namespace moved", await trafficDuring(() => redis.moveSlotOf("socket.io#/#")));
   });
 
-  test("a master that dies under traffic loses at most what is published until its replica takes over", async () => {
+  test("a master that dies under traffic loses no more than until its replica is followed", async () => {
     const die = async () => {
       const owner = await redis.ownerOf(CHANNEL);
       await owner.kill();
@@ -77,7 +77,11 @@ describe("subscriptions follow their slots", { skip: !WITH_GATEWAYS && "not swit
     const got = () => member.got(event).map(([number]) => number);
     await eventually(() => got().at(-1) === traffic.sent - 1, "the last message arrives");
     const numbers = got();
-    assert.deepEqual(numbers, [...new Set(numbers)].sort((one, other) => one - other), "in order, none twice");
+    assert.deepEqual(
+      numbers,
+      [...new Set(numbers)].sort((one, other) => one - other),
+      "in order, none twice",
+    );
     const after = numbers.filter((number) => number >= numbers.find((each) => each >= begun));
     assert.equal(after.length, traffic.sent - after[0], "none lost once they arrive again");
     return { ...traffic, got: numbers.length };
@@ -86,7 +90,10 @@ describe("subscriptions follow their slots", { skip: !WITH_GATEWAYS && "not swit
   async function publish(event, traffic) {
     while (!traffic.isOver) {
       const sending = gateways[0].do("emit", { rooms: [ROOM], event, args: [traffic.sent] });
-      await sending.then(() => (traffic.sent += 1), () => (traffic.refused += 1));
+      await sending.then(
+        () => (traffic.sent += 1),
+        () => (traffic.refused += 1),
+      );
     }
   }
 });

@@ -51,7 +51,8 @@ export class Cluster {
 
   /** The first messages to each master may overtake each other: Node's clients learn of them by being sent on. */
   async #warm(publisher) {
-    for (let room = 0; room < WARM_ROOMS; room += 1) await publisher.do("emit", { event: "warm", rooms: [`warm ${room}`] });
+    for (let room = 0; room < WARM_ROOMS; room += 1)
+      await publisher.do("emit", { event: "warm", rooms: [`warm ${room}`] });
     await this.fence(publisher);
   }
 
@@ -106,11 +107,13 @@ export class Cluster {
 
   async #fenceTo(publisher, rooms) {
     const event = this.fresh("fence");
-    const arrivals = this.members.filter((member) => member.isIn(rooms)).map(async (member) => {
-      await next(member.socket, event).catch((error) => {
-        throw new Error(`${member.name}: ${error.message}`);
+    const arrivals = this.members
+      .filter((member) => member.isIn(rooms))
+      .map(async (member) => {
+        await next(member.socket, event).catch((error) => {
+          throw new Error(`${member.name}: ${error.message}`);
+        });
       });
-    });
     await publisher.do("emit", { event, rooms });
     await Promise.all(arrivals);
   }
@@ -120,7 +123,12 @@ export class Cluster {
     const inRoom = this.members.filter((member) => member.isIn([room]));
     for (const server of servers) {
       const ids = this.of(server).map(({ id }) => id);
-      const meant = canonical(inRoom.filter((each) => each.server === server).map(({ id }) => id).sort());
+      const meant = canonical(
+        inRoom
+          .filter((each) => each.server === server)
+          .map(({ id }) => id)
+          .sort(),
+      );
       const there = async () => {
         const known = await this.knownIn(room, server);
         return canonical(ids.filter((id) => known.includes(id)).sort()) === meant;
@@ -130,7 +138,7 @@ export class Cluster {
     await this.listening(room, new Set(inRoom.map(({ server }) => server)).size);
   }
 
-  /** Ids of the sockets in `room`, at least those of `server`: its own word, or about a gateway that of a Node server. */
+  /** Ids of the sockets in `room`, at least those of `server`: its own word, or for a gateway that of a Node server. */
   async knownIn(room, server) {
     const witness = this.participants.find(({ can, kind }) => kind !== "gateway" && can.has("witness"));
     if (server.kind !== "gateway" || !witness) return server.do("members", { room });

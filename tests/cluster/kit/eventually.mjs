@@ -4,7 +4,7 @@ import { PATIENCE_MS } from "../../clients/deadline.mjs";
 
 const PAUSE_MS = 10;
 
-/** Resolves when `holds` (may be asynchronous, may throw meanwhile) is true; else fails with `what` and the last word. */
+/** Resolves when `holds` (asynchronous or not, may throw meanwhile) is true; else fails with `what` and the last word. */
 export async function eventually(holds, what, ms = PATIENCE_MS) {
   const until = Date.now() + ms;
   let last;

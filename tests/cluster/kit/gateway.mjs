@@ -9,8 +9,21 @@ import { callOptions, connectPublisher } from "../../clients/publisher.mjs";
 /** How long calls over the cluster may take, in ms: what Node gives its own requests. */
 const TIMEOUT_MS = 5000;
 
-/** What it can do, in the words of kit/participants.mjs: all but to hear what servers tell, and to send what JSON has not. */
-export const GATEWAY_CAN = ["serve", "emit", "except", "binary", "call", "fetch", "count", "move", "disconnect", "tell", "ask", "rooms"];
+/** What it can do, in the words of kit/participants.mjs: all but hear what servers tell, and send what JSON has not. */
+export const GATEWAY_CAN = [
+  "serve",
+  "emit",
+  "except",
+  "binary",
+  "call",
+  "fetch",
+  "count",
+  "move",
+  "disconnect",
+  "tell",
+  "ask",
+  "rooms",
+];
 
 export class GatewayParticipant {
   kind = "gateway";
@@ -184,7 +197,13 @@ function toNodeSocket({ id, handshake, rooms, data, node }) {
   const { issued_ms: issued, headers, query, auth, ...more } = handshake;
   return {
     id,
-    handshake: { ...more, issued: Number(issued), headers: toObject(headers), query: toObject(query), auth: JSON.parse(auth) },
+    handshake: {
+      ...more,
+      issued: Number(issued),
+      headers: toObject(headers),
+      query: toObject(query),
+      auth: JSON.parse(auth),
+    },
     rooms,
     data: JSON.parse(data),
     node,

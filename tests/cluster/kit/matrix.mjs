@@ -12,7 +12,8 @@ export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_GATEWAY === "1";
 
 /**
  * `specs`: options of each participant by its name; gateways are left out unless they are switched on. `operations`:
- * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them. `start`: Redis, if not a single server.
+ * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them.
+ * `start`: starts Redis, if it is not a single server.
  */
 export function matrix(title, { specs, operations, mode, isSound = () => true, start = startRedis }) {
   const taking = Object.entries(specs).filter(([, { kind }]) => kind !== "gateway" || WITH_GATEWAYS);

@@ -28,7 +28,9 @@ export const KINDS = {
 
 /** Starts a participant of `kind`, a Node process or a gateway, on this Redis. */
 export function startParticipant(name, { kind, ...options }) {
-  return kind === "gateway" ? GatewayParticipant.start(name, options) : NodeParticipant.start(name, { kind, ...options });
+  return kind === "gateway"
+    ? GatewayParticipant.start(name, options)
+    : NodeParticipant.start(name, { kind, ...options });
 }
 
 class NodeParticipant {

@@ -90,7 +90,13 @@ class RedisCluster {
     const slot = await this.servers.find((server) => !server.hasEnded).admin.cluster("KEYSLOT", channel);
     for (const master of await this.masters()) {
       const [first] = (await master.admin.cluster("NODES")).split("\n").filter((line) => line.includes("myself"));
-      if (first.split(" ").slice(8).some((range) => includes(range, slot))) return master;
+      if (
+        first
+          .split(" ")
+          .slice(8)
+          .some((range) => includes(range, slot))
+      )
+        return master;
     }
     throw new Error(`nobody has slot ${slot}`);
   }
@@ -127,8 +133,13 @@ class RedisCluster {
 
 /** Ids of the masters, in the view of one server. */
 async function mastersSeenBy({ admin }) {
-  const lines = (await admin.cluster("NODES")).split("\n").filter((line) => /\bmaster\b/.test(line) && !/fail/.test(line));
-  return lines.map((line) => [line.split(" ")[0], ...line.split(" ").slice(8)].join(" ")).sort().join();
+  const lines = (await admin.cluster("NODES"))
+    .split("\n")
+    .filter((line) => /\bmaster\b/.test(line) && !/fail/.test(line));
+  return lines
+    .map((line) => [line.split(" ")[0], ...line.split(" ").slice(8)].join(" "))
+    .sort()
+    .join();
 }
 
 /** Whether a range of CLUSTER NODES, `5` or `5-9`, has the slot; ranges of slots on the way (`[5->-id]`) have none. */

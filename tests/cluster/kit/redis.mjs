@@ -50,11 +50,19 @@ export class RedisServer {
     this.#settings = settings;
     const base = { port: this.port, bind: "127.0.0.1", dir: this.#folder };
     const file = join(this.#folder, "redis.conf");
-    const lines = Object.entries({ ...base, ...this.persistence, ...settings }).map(([name, value]) => `${name} ${value}\n`);
+    const lines = Object.entries({ ...base, ...this.persistence, ...settings }).map(
+      ([name, value]) => `${name} ${value}\n`,
+    );
     writeFileSync(file, lines.join(""));
     this.#child = Child.spawn(`redis-server ${this.port}`, "redis-server", [file, ...this.flags]);
     const password = settings.requirepass;
-    this.admin = new Redis({ port: this.port, host: "127.0.0.1", password, lazyConnect: true, retryStrategy: () => 50 });
+    this.admin = new Redis({
+      port: this.port,
+      host: "127.0.0.1",
+      password,
+      lazyConnect: true,
+      retryStrategy: () => 50,
+    });
     // It reports each refusal until the server listens; the wait below has the last word.
     this.admin.on("error", () => {});
     await eventually(async () => (await this.admin.ping()) === "PONG", `redis-server ${this.port} answers`);

@@ -57,7 +57,9 @@ class Sentinels {
 
   /** The server that a majority of Sentinels calls the master. */
   async master() {
-    const views = await Promise.all(this.#sentinels.map(({ admin }) => admin.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)));
+    const views = await Promise.all(
+      this.#sentinels.map(({ admin }) => admin.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)),
+    );
     const ports = views.map(([, port]) => Number(port));
     return this.servers.find(({ port }) => ports.filter((each) => each === port).length > SENTINELS / 2);
   }
