@@ -1,7 +1,7 @@
 //! The thread of the cluster's node: it waits for Redis, for shards and callers, and for time, feeds the node, and
 //! does what comes out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -118,8 +118,15 @@ impl Carrier {
 
     async fn run(mut self) {
         let mut gauges_at = Instant::now();
+        let mut alarm_at = gauges_at;
+        let mut alarm = Box::pin(sleep_until(alarm_at.into()));
         loop {
             let deadline = self.node.poll_timeout().map_or(gauges_at, |at| at.min(gauges_at));
+            if deadline != alarm_at {
+                // Most turns leave it as it was: setting a timer costs more than a small turn.
+                alarm_at = deadline;
+                alarm.as_mut().reset(deadline.into());
+            }
             tokio::select! {
                 biased;
                 event = self.link.next() => self.handle_event(event, Instant::now()),
@@ -128,7 +135,7 @@ impl Carrier {
                     None => return,
                 },
                 Some(local) = self.locals.recv() => self.handle_local(local),
-                () = sleep_until(deadline.into()) => {}
+                () = alarm.as_mut() => {}
             }
             let now = Instant::now();
             self.turn(now).await;
@@ -158,7 +165,15 @@ impl Carrier {
         }
         self.node.handle_timeouts(now);
         self.node.flush();
+        // What goes to Redis is on its way before anything here is waited for.
+        let mut here = VecDeque::new();
         while let Some(output) = self.node.poll_output() {
+            if let Some(output) = self.carry(output) {
+                here.push_back(output);
+            }
+        }
+        self.link.flush();
+        for output in here {
             self.perform(output).await;
         }
     }
@@ -277,7 +292,8 @@ impl Carrier {
         }
     }
 
-    async fn perform(&mut self, output: Output) {
+    /// Hands to the link what is for Redis; gives the rest back.
+    fn carry(&mut self, output: Output) -> Option<Output> {
         match output {
             Output::Publish { channel, payload, ticket } => {
                 if let Err(refused) = self.link.publish(self.way, channel, payload, ticket) {
@@ -287,6 +303,13 @@ impl Carrier {
             Output::Subscribe(listen, channels) => self.link.subscribe(kind_of(listen), channels),
             Output::Unsubscribe(listen, channels) => self.link.unsubscribe(kind_of(listen), channels),
             Output::Query(id, query) => self.link.query(id.0, query_of(query, self.way)),
+            output => return Some(output),
+        }
+        None
+    }
+
+    async fn perform(&mut self, output: Output) {
+        match output {
             Output::Deliver(shards, broadcast) => {
                 let publication = Arc::new(Publication::new(broadcast));
                 self.tell(shards, || Command::Deliver(publication.clone(), None)).await;
@@ -303,6 +326,8 @@ impl Carrier {
             Output::Answer(id, part) => self.answer(id, part),
             Output::Peers(peers) => self.directory.set(peers.iter().filter_map(entry_of).collect()),
             Output::Happening(happening) => self.tell_of(&happening),
+            // The link has these.
+            Output::Publish { .. } | Output::Subscribe(..) | Output::Unsubscribe(..) | Output::Query(..) => {}
         }
     }
 
