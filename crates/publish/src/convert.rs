@@ -3,7 +3,7 @@
 use adapter::{Broadcast, Delivery, Event, Targets};
 use bytes::Bytes;
 use roomcast_proto::v1;
-use socketio::{DecodeLimits, NamespaceName, RoomName, event_json};
+use socketio::{DecodeLimits, EventFault, NamespaceName, RoomName, event_json};
 
 use crate::config::{PublishConfig, size};
 use crate::dispatch::{Coverage, Reach, ReportLevel};
@@ -119,6 +119,17 @@ fn event(
     let limits = DecodeLimits { attachments_max, ..DecodeLimits::default() };
     let json = event_json(name, arguments, attachments.len(), &limits)?;
     Ok(Event { json: json.into(), attachments })
+}
+
+/// Names that servers emit to themselves, beside those that clients do.
+const SERVER_EVENTS: [&str; 2] = ["connection", "new_namespace"];
+
+/// An event for servers: as one for clients, without attachments.
+pub(crate) fn server_event(name: &str, arguments: &str, config: &PublishConfig) -> Result<Event, FieldFault> {
+    if let Some(name) = SERVER_EVENTS.into_iter().find(|reserved| *reserved == name) {
+        return Err(EventFault::ReservedName(name).into());
+    }
+    event(name, arguments, Vec::new(), config).map_err(|fault| fault.or_in("arguments"))
 }
 
 #[cfg(test)]

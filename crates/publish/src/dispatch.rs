@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use adapter::{Argument, Broadcast, Operation, Outcome};
-use socketio::SocketId;
+use adapter::{Argument, Broadcast, Event, Operation, Outcome};
+use bytes::Bytes;
+use socketio::{NamespaceName, SocketId};
 use tokio::sync::mpsc;
 
 /// Where published messages go: the shards of this process, or Redis alone.
@@ -46,6 +47,27 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         broadcast: Broadcast,
         timeout: Duration,
     ) -> impl Future<Output = Result<mpsc::Receiver<CallEvent>, CallRefused>> + Send;
+
+    /// Emits to the servers of the cluster instead of clients, and gathers what they answer for as long as `wait`
+    /// says; does not wait if it is `None`. A gateway has no handlers for such events, and answers nothing itself.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if nobody was asked and a retry is right.
+    fn emit_to_servers(
+        &self,
+        namespace: NamespaceName,
+        event: Event,
+        wait: Option<Duration>,
+    ) -> impl Future<Output = Result<(Vec<ServerAnswer>, Coverage), Unavailable>> + Send;
+}
+
+/// One server's answer to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAnswer {
+    /// The name of the node; empty if it does not say.
+    pub node: String,
+    /// JSON text.
+    pub value: Bytes,
 }
 
 /// One part of what a call brings. The nodes of a cluster tell at different times: answers of one may come before

@@ -64,6 +64,12 @@ impl FieldFault {
         Self { field, ..self }
     }
 
+    /// The same fault in `field` if it is one of the whole.
+    pub(crate) fn or_in(self, field: &str) -> Self {
+        let field = if self.field.is_empty() { field.to_owned() } else { self.field };
+        Self { field, ..self }
+    }
+
     fn code(&self) -> Code {
         match self.rule {
             Rule::NotServed => Code::Unimplemented,
@@ -137,11 +143,6 @@ pub(crate) fn in_stream(status: &Status) -> v1::Error {
         message: status.message().to_owned(),
         retry_after_ms: retry_after_ms(status),
     }
-}
-
-/// The answer to an rpc of the interface that this version does not serve.
-pub(crate) fn not_served(rpc: &str) -> Status {
-    Status::unimplemented(format!("{rpc} is not served by this version of Roomcast"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod config;
 mod convert;
 mod dispatch;
 mod error;
+mod fetch;
 mod guard;
 mod http;
 mod id;
@@ -28,7 +29,7 @@ pub use auth::{
 pub use config::{ConfigFault, PublishConfig};
 pub use dispatch::{
     CallAnswer, CallEnd, CallEvent, CallRefused, Coverage, Dispatch, Dropped, Reach, Receipt, ReportLevel,
-    Unavailable,
+    ServerAnswer, Unavailable,
 };
 pub use id::{MESSAGE_ID_CHARS, MessageId};
 pub use server::{Access, AccessError, ServeError, serve, serve_with};

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::config::size;
 use crate::convert;
-use crate::dispatch::{Coverage, Dispatch, ReportLevel};
+use crate::dispatch::{Coverage, Dispatch, ReportLevel, ServerAnswer};
 use crate::error::{FieldFault, Rule};
 use crate::publishing::Publishing;
 
@@ -67,13 +67,33 @@ impl<D: Dispatch> Publishing<D> {
         request: v1::ListRoomsRequest,
     ) -> Result<v1::ListRoomsResponse, Status> {
         let timeout = timeout(request.timeout_ms)?;
-        let page = page_size(request.page_size)?;
+        let page = page_size(request.page_size, ROOMS_PER_PAGE_DEFAULT, ROOMS_PER_PAGE_MAX)?;
         let kinds = if request.socket_rooms { RoomKinds::All } else { RoomKinds::Named };
         let namespace = convert::namespace(&request.namespace, &self.config)?;
         let operation =
             Operation { namespace, targets: Targets::default(), action: Action::ListRooms(kinds) };
         let (outcome, coverage) = self.dispatch.operate(operation, timeout).await?;
         Ok(rooms_page(outcome, coverage, &request.prefix, &request.page_token, page))
+    }
+
+    pub(crate) async fn server_side_emit(
+        &self,
+        request: v1::ServerSideEmitRequest,
+    ) -> Result<v1::ServerSideEmitResponse, Status> {
+        let v1::ServerSideEmitRequest { namespace, event, arguments, answers, timeout_ms } = request;
+        let timeout = timeout(timeout_ms)?;
+        let namespace = convert::namespace(&namespace, &self.config)?;
+        let event = convert::server_event(&event, &arguments, &self.config)?;
+        let wait = answers.then_some(timeout);
+        let (answers, coverage) = self.dispatch.emit_to_servers(namespace, event, wait).await?;
+        let answer = |ServerAnswer { node, value }| v1::ServerAnswer {
+            node,
+            value: String::from_utf8_lossy(&value).into_owned(),
+        };
+        Ok(v1::ServerSideEmitResponse {
+            answers: answers.into_iter().map(answer).collect(),
+            coverage: wait.map(|_| convert::coverage(coverage)),
+        })
     }
 
     /// Does something with sockets; how many and where is told only if the caller wants to know.
@@ -93,7 +113,11 @@ impl<D: Dispatch> Publishing<D> {
         })
     }
 
-    fn operation(&self, targets: Option<v1::Targets>, action: Action) -> Result<Operation, FieldFault> {
+    pub(crate) fn operation(
+        &self,
+        targets: Option<v1::Targets>,
+        action: Action,
+    ) -> Result<Operation, FieldFault> {
         let targets = targets.ok_or_else(|| FieldFault::new("targets", Rule::Required))?;
         let (namespace, targets) = self.targets(&targets).map_err(|fault| fault.within("targets"))?;
         Ok(Operation { namespace, targets, action })
@@ -123,16 +147,16 @@ pub(crate) fn timeout(timeout_ms: u32) -> Result<Duration, FieldFault> {
     }
 }
 
-fn page_size(asked: u32) -> Result<usize, FieldFault> {
-    let page = match asked {
-        0 => ROOMS_PER_PAGE_DEFAULT,
-        1..=ROOMS_PER_PAGE_MAX => asked,
-        _ => {
-            let (count, max) = (asked as usize, ROOMS_PER_PAGE_MAX as usize);
-            return Err(FieldFault::new("page_size", Rule::TooManyEntries { count, max }));
+/// How many entries a page has: `default` if the caller does not say.
+pub(crate) fn page_size(asked: u32, default: u32, max: u32) -> Result<usize, FieldFault> {
+    match asked {
+        0 => Ok(default as usize),
+        _ if asked > max => {
+            let (count, max) = (asked as usize, max as usize);
+            Err(FieldFault::new("page_size", Rule::TooManyEntries { count, max }))
         }
-    };
-    Ok(page as usize)
+        _ => Ok(asked as usize),
+    }
 }
 
 /// The rooms behind `token`, which is the last room of the page before.

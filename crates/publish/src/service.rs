@@ -3,12 +3,10 @@
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_server::Publisher;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::Caller;
 use crate::dispatch::Dispatch;
-use crate::error::not_served;
 use crate::publishing::Publishing;
 use crate::stream;
 
@@ -72,13 +70,13 @@ impl<D: Dispatch> Publisher for Publishing<D> {
         self.measured(self.disconnect_sockets(request.into_inner())).await.map(Response::new)
     }
 
-    type FetchSocketsStream = BoxStream<v1::FetchSocketsResponse>;
+    type FetchSocketsStream = ReceiverStream<Result<v1::FetchSocketsResponse, Status>>;
 
     async fn fetch_sockets(
         &self,
-        _: Request<v1::FetchSocketsRequest>,
+        request: Request<v1::FetchSocketsRequest>,
     ) -> Result<Response<Self::FetchSocketsStream>, Status> {
-        Err(not_served("FetchSockets"))
+        self.measured(self.fetch_sockets(request.into_inner())).await.map(Response::new)
     }
 
     async fn count_sockets(
@@ -97,8 +95,8 @@ impl<D: Dispatch> Publisher for Publishing<D> {
 
     async fn server_side_emit(
         &self,
-        _: Request<v1::ServerSideEmitRequest>,
+        request: Request<v1::ServerSideEmitRequest>,
     ) -> Result<Response<v1::ServerSideEmitResponse>, Status> {
-        Err(not_served("ServerSideEmit"))
+        self.measured(self.server_side_emit(request.into_inner())).await.map(Response::new)
     }
 }

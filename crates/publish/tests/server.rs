@@ -5,9 +5,8 @@
 mod support;
 
 use publish::PublishConfig;
-use roomcast_proto::v1;
 use support::{Recorder, Running, within};
-use tonic::{Code, Status};
+
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -58,17 +57,4 @@ async fn reflection_lists_the_services_in_both_versions() {
         answer,
         v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)
     ));
-}
-
-#[tokio::test]
-async fn rpcs_of_later_versions_say_that_they_are_not_served() {
-    fn check<T: std::fmt::Debug>(rpc: &str, answer: Result<T, Status>) {
-        let status = answer.unwrap_err();
-        assert_eq!(status.code(), Code::Unimplemented);
-        assert_eq!(status.message(), format!("{rpc} is not served by this version of Roomcast"));
-    }
-    let mut server = Running::start(Recorder::new(), PublishConfig::default()).await;
-    let client = &mut server.client;
-    check("FetchSockets", client.fetch_sockets(v1::FetchSocketsRequest::default()).await);
-    check("ServerSideEmit", client.server_side_emit(v1::ServerSideEmitRequest::default()).await);
 }

@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adapter::{Broadcast, CallId, Operation, Outcome, Ticket};
+use adapter::{Broadcast, CallId, Event, Operation, Outcome, Ticket};
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
-use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
+use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, ServerAnswer, Unavailable};
 use smallvec::SmallVec;
+use socketio::NamespaceName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
@@ -191,6 +192,16 @@ impl Dispatch for Shards {
             total.add(answer.await.map_err(|_| gone())?);
         }
         Ok((total, this_node()))
+    }
+
+    /// There is no other server, and this one has no handlers.
+    async fn emit_to_servers(
+        &self,
+        _: NamespaceName,
+        _: Event,
+        _: Option<Duration>,
+    ) -> Result<(Vec<ServerAnswer>, Coverage), Unavailable> {
+        Ok((Vec::new(), this_node()))
     }
 
     async fn call(

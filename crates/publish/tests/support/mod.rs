@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter::{Broadcast, Operation, Outcome};
+use adapter::{Action, Broadcast, Delivery, Event, Handshake, Operation, Outcome, SocketDetails, Targets};
+use bytes::Bytes;
 use publish::{
     Access, CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError,
-    Unavailable, serve_with,
+    ServerAnswer, Unavailable, serve_with,
 };
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
-use socketio::RoomName;
+use socketio::{NamespaceName, RoomName, SocketId};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -97,6 +98,16 @@ impl Recorder {
     }
 }
 
+fn details(id: &str) -> SocketDetails {
+    let headers = Bytes::from_static(br#"{"host":"h","set-cookie":["a","b"]}"#);
+    SocketDetails {
+        id: SocketId::new(id),
+        handshake: Handshake { headers, issued_ms: 5, ..Handshake::default() },
+        rooms: vec![RoomName::new(id)],
+        data: Bytes::from_static(b"{}"),
+    }
+}
+
 /// Counts one publish as waiting for as long as it lives.
 struct Waiting(watch::Sender<usize>);
 
@@ -132,6 +143,22 @@ impl Dispatch for Recorder {
         self.answer.clone()
     }
 
+    async fn emit_to_servers(
+        &self,
+        namespace: NamespaceName,
+        event: Event,
+        wait: Option<Duration>,
+    ) -> Result<(Vec<ServerAnswer>, Coverage), Unavailable> {
+        let broadcast =
+            Broadcast { namespace, targets: Targets::default(), delivery: Delivery::Reliable, event };
+        self.taken.lock().unwrap().push((broadcast, ReportLevel::Accepted));
+        let answer = ServerAnswer { node: "n".into(), value: Bytes::from_static(b"[1]") };
+        Ok((
+            wait.map(|_| answer).into_iter().collect(),
+            Coverage { nodes_asked: 2, nodes_answered: 1, nodes_missing: Vec::new() },
+        ))
+    }
+
     async fn call(
         &self,
         broadcast: Broadcast,
@@ -156,10 +183,20 @@ impl Dispatch for Recorder {
     }
 
     async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
-        self.operated.lock().unwrap().push(operation);
+        self.operated.lock().unwrap().push(operation.clone());
+        let (ids, sockets) = match operation.action {
+            Action::Identify => (["s3", "s1", "s2"].map(SocketId::new).to_vec(), Vec::new()),
+            // In the room of each there is a guest too.
+            Action::Fetch => {
+                let guest = RoomName::new("guest");
+                let rooms = operation.targets.rooms.iter().rev().chain([&guest]);
+                (Vec::new(), rooms.map(|room| details(room.as_str())).collect())
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
         let rooms = [("a", 1), ("b", 2)].map(|(room, members)| (RoomName::new(room), members)).into();
         Ok((
-            Outcome { matched: 3, rooms, ..Outcome::default() },
+            Outcome { matched: 3, rooms, ids, sockets },
             Coverage { nodes_asked: 2, nodes_answered: 1, nodes_missing: Vec::new() },
         ))
     }

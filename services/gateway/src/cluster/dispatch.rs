@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::{Action, Broadcast, Operation, Outcome};
+use adapter::{Action, Broadcast, Event, Operation, Outcome};
 use broker::Publication;
 use cluster::{Ask, Part};
-use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, Unavailable};
+use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, ServerAnswer, Unavailable};
+use socketio::NamespaceName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::both::both;
@@ -63,11 +64,7 @@ impl Dispatch for Nodes {
         while let Some(part) = parts.recv().await {
             match part {
                 Part::Outcome(outcome) => total.add(outcome),
-                Part::End(others) => {
-                    coverage.nodes_asked += others.asked;
-                    coverage.nodes_answered += others.answered;
-                    coverage.nodes_missing.extend(others.missing);
-                }
+                Part::End(others) => add(&mut coverage, others),
                 Part::Called(_) | Part::AllCalled | Part::Acknowledged(_) | Part::Served(_) => {}
             }
         }
@@ -87,6 +84,39 @@ impl Dispatch for Nodes {
         let elsewhere = ask(cluster, Ask::Call(broadcast), timeout).await?;
         Ok(both(here, elsewhere))
     }
+
+    async fn emit_to_servers(
+        &self,
+        namespace: NamespaceName,
+        event: Event,
+        wait: Option<Duration>,
+    ) -> Result<(Vec<ServerAnswer>, Coverage), Unavailable> {
+        let (_, mut coverage) = self.shards.emit_to_servers(namespace.clone(), event.clone(), wait).await?;
+        let mut answers = Vec::new();
+        let Some(cluster) = &self.cluster else { return Ok((answers, coverage)) };
+        if !cluster.can_publish() {
+            return Err(away());
+        }
+        let request = Ask::ServerSideEmit { namespace, event, acknowledged: wait.is_some() };
+        let mut parts = ask(cluster, request, wait.unwrap_or_default()).await?;
+        while let Some(part) = parts.recv().await {
+            match part {
+                Part::Served(answer) => {
+                    answers.push(ServerAnswer { node: String::new(), value: answer.json });
+                }
+                Part::End(others) => add(&mut coverage, others),
+                Part::Outcome(_) | Part::Called(_) | Part::AllCalled | Part::Acknowledged(_) => {}
+            }
+        }
+        Ok((answers, coverage))
+    }
+}
+
+/// Adds what is known of the other nodes.
+fn add(coverage: &mut Coverage, others: cluster::Coverage) {
+    coverage.nodes_asked += others.asked;
+    coverage.nodes_answered += others.answered;
+    coverage.nodes_missing.extend(others.missing);
 }
 
 async fn ask(
