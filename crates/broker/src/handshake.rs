@@ -1,9 +1,7 @@
 //! The request a connection began with, kept in few bytes until somebody asks for it.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
 
 use adapter::{Handshake, date_text};
 use bytes::Bytes;

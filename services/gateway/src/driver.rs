@@ -302,10 +302,10 @@ impl Driver {
             Output::CutPush(key) => drop(self.pushes.remove(&key)),
             Output::Subscribe(subscription, ticket) => {
                 let command = ClusterCommand::Subscribe(self.number, subscription, ticket);
-                self.backlog.to_cluster(command);
+                self.backlog.push_to_cluster(command);
             }
             Output::Unsubscribe(subscription) => {
-                self.backlog.to_cluster(ClusterCommand::Unsubscribe(self.number, subscription));
+                self.backlog.push_to_cluster(ClusterCommand::Unsubscribe(self.number, subscription));
             }
             Output::CallAnswered { call, socket, answer } => {
                 self.report_call(call, Report::Answer(socket, answer));
@@ -319,10 +319,10 @@ impl Driver {
     /// Hands an event of a client here to the other nodes and shards.
     fn publish(&mut self, publication: &Arc<Publication>) {
         if self.context.cluster.is_some() {
-            self.backlog.to_cluster(ClusterCommand::Publish(publication.clone(), None));
+            self.backlog.push_to_cluster(ClusterCommand::Publish(publication.clone(), None));
         }
         for shard in (0..self.shards.inboxes().len() as u8).filter(|shard| *shard != self.number) {
-            self.backlog.to_shard(shard, Command::Deliver(publication.clone(), None));
+            self.backlog.push_to_shard(shard, Command::Deliver(publication.clone(), None));
         }
     }
 

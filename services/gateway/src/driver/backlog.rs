@@ -27,31 +27,36 @@ impl Backlog {
         self.parcels.is_empty()
     }
 
-    pub(super) fn to_shard(&mut self, shard: u8, command: Command) {
+    pub(super) fn push_to_shard(&mut self, shard: u8, command: Command) {
         self.parcels.push_back(Parcel::Shard(shard, command));
     }
 
-    pub(super) fn to_cluster(&mut self, command: ClusterCommand) {
+    pub(super) fn push_to_cluster(&mut self, command: ClusterCommand) {
         self.parcels.push_back(Parcel::Cluster(command));
     }
 
     /// Hands over what the others take. A thread that is gone has no use for its own.
     pub(super) fn offer(&mut self, shards: &Shards, cluster: Option<&ClusterHandle>) {
         while let Some(parcel) = self.parcels.pop_front() {
-            let refused = match parcel {
-                Parcel::Shard(shard, command) => match shards.inbox(shard).try_send(command) {
-                    Err(TrySendError::Full(command)) => Some(Parcel::Shard(shard, command)),
-                    _ => None,
-                },
-                Parcel::Cluster(command) => match cluster.map(|cluster| cluster.commands().try_send(command))
-                {
-                    Some(Err(TrySendError::Full(command))) => Some(Parcel::Cluster(command)),
-                    _ => None,
-                },
-            };
-            if let Some(parcel) = refused {
+            if let Some(parcel) = parcel.offer(shards, cluster) {
                 return self.parcels.push_front(parcel);
             }
+        }
+    }
+}
+
+impl Parcel {
+    /// Gives the command to its thread; comes back if that has no room now.
+    fn offer(self, shards: &Shards, cluster: Option<&ClusterHandle>) -> Option<Self> {
+        match self {
+            Self::Shard(shard, command) => match shards.inbox(shard).try_send(command) {
+                Err(TrySendError::Full(command)) => Some(Self::Shard(shard, command)),
+                _ => None,
+            },
+            Self::Cluster(command) => match cluster?.commands().try_send(command) {
+                Err(TrySendError::Full(command)) => Some(Self::Cluster(command)),
+                _ => None,
+            },
         }
     }
 }
