@@ -226,6 +226,8 @@ pub struct Stats {
     pub wanted: u64,
     /// Channels that are.
     pub in_force: u64,
+    /// Asks of callers here and requests of other nodes that wait for their answer.
+    pub waiting: u64,
 }
 
 /// The room of a broadcast that is for one room alone.

@@ -3,6 +3,7 @@
 mod asks;
 mod inbound;
 mod inquiries;
+mod listening;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use socketio::NamespaceName;
 
 use self::asks::PendingAsk;
 use self::inquiries::Inquiry;
+pub(crate) use self::listening::ASKERS;
 use crate::config::{ClusterConfig, Family, ListenMode};
 use crate::io::{AskId, Happening, InquiryId, Listen, Output, QueryId, Reply, ShardSet, Stats};
 use crate::members::Members;
@@ -42,6 +44,8 @@ pub struct Node {
     asks: BTreeMap<AskId, PendingAsk>,
     /// The asks that wait for answers, by the ids that Redis knows them by.
     requests: HashMap<RequestId, AskId>,
+    /// Until when answers are listened for, by namespace.
+    listening: BTreeMap<NamespaceName, Instant>,
     inquiries: BTreeMap<InquiryId, Inquiry>,
     inquiry_count: u64,
     query_count: u64,
@@ -78,6 +82,7 @@ impl Node {
             can_publish: false,
             asks: BTreeMap::new(),
             requests: HashMap::new(),
+            listening: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             inquiry_count: 0,
             query_count: 0,
@@ -90,7 +95,12 @@ impl Node {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        Stats { wanted: self.wanted.len() as u64, in_force: self.wanted.in_force() as u64, ..self.stats }
+        Stats {
+            wanted: self.wanted.len() as u64,
+            in_force: self.wanted.in_force() as u64,
+            waiting: (self.asks.len() + self.inquiries.len()) as u64,
+            ..self.stats
+        }
     }
 
     /// Whether everything that is wanted is subscribed.
@@ -105,14 +115,24 @@ impl Node {
 
     /// Ends a turn: gathers what its calls asked for into few commands.
     pub fn flush(&mut self) {
-        self.wanted.flush(&mut self.outputs);
+        loop {
+            let heard = self.wanted.flush(&mut self.outputs);
+            if heard.is_empty() {
+                return;
+            }
+            heard.into_iter().for_each(|ticket| self.handle_heard(AskId(ticket.0)));
+        }
     }
 
     /// The next time that [`Self::handle_timeouts`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let asks = self.asks.values().map(PendingAsk::until).min();
         let inquiries = self.inquiries.values().map(Inquiry::until).min();
-        [self.wanted.poll_timeout(), self.members.poll_timeout(), asks, inquiries].into_iter().flatten().min()
+        let listening = self.listening.values().copied().min();
+        [self.wanted.poll_timeout(), self.members.poll_timeout(), asks, inquiries, listening]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due.
@@ -121,6 +141,7 @@ impl Node {
         let counter = &mut self.query_count;
         self.members.handle_timeouts(now, || next_query(counter), &mut self.outputs);
         self.end_late_asks(now);
+        self.stop_listening(now);
         self.inquiries.retain(|_, inquiry| inquiry.until() > now);
     }
 
@@ -139,7 +160,7 @@ impl Node {
 
     /// A connection is up on which nothing is subscribed.
     pub fn handle_subscriber_up(&mut self) {
-        self.wanted.handle_up();
+        self.wanted.handle_up(&mut self.outputs);
     }
 
     /// Nothing that others publish comes any more.
@@ -360,6 +381,17 @@ impl Channels {
                 (Listen::Sharded, self.presence(config), Role::Presence),
                 (Listen::Sharded, channels.main().to_owned(), Role::Namespace),
             ],
+        }
+    }
+
+    /// What answers to this node's asks come on.
+    fn of_answers(&self, uid: &Uid) -> Vec<(Listen, String, Role)> {
+        match self {
+            Self::Classic(channels) => vec![
+                (Listen::Exact, channels.response().to_owned(), Role::Responses),
+                (Listen::Exact, channels.specific_response(uid), Role::Responses),
+            ],
+            Self::Sharded(channels) => vec![(Listen::Sharded, channels.response(uid), Role::Namespace)],
         }
     }
 

@@ -19,6 +19,7 @@ use foldhash::fast::FixedState;
 use socketio::{NamespaceName, RoomName};
 
 use crate::io::{Listen, Output, ShardSet};
+use crate::node::ASKERS;
 
 /// Channels named in one command, so that Redis serves others between two of them.
 const CHANNELS_PER_COMMAND: usize = 1_000;
@@ -170,7 +171,7 @@ impl Wanted {
                 self.farewells.push_back((until, key));
             }
             // Not confirmed yet: it is given back once it is, or never asked for while Redis is away.
-            State::Asked if self.is_up => {}
+            State::Asked if self.is_up || entry.outlives_the_connection() => {}
             _ => drop(self.entries.remove(channel)),
         }
     }
@@ -202,11 +203,15 @@ impl Wanted {
         (self.restoring == 0).then_some(self.in_force)
     }
 
-    /// A connection is up on which nothing is subscribed: everything that is still needed is asked for.
-    pub(crate) fn handle_up(&mut self) {
+    /// A connection is up on which nothing is subscribed but what [`Entry::outlives_the_connection`]: everything
+    /// that is still needed is asked for, and the rest given back.
+    pub(crate) fn handle_up(&mut self, outputs: &mut VecDeque<Output>) {
         self.is_up = true;
         self.farewells.clear();
-        self.entries.retain(|_, entry| !entry.holders.is_empty());
+        let unheld = self.entries.extract_if(|_, entry| entry.holders.is_empty());
+        let mut unheld: Vec<_> = unheld.map(|(channel, entry)| (entry.listen, channel)).collect();
+        unheld.retain(|(listen, _)| *listen == Listen::Sharded);
+        give_back(&unheld, outputs);
         self.fresh = self
             .entries
             .iter_mut()
@@ -239,7 +244,7 @@ impl Wanted {
             }
         }
         self.restoring = 0;
-        self.entries.retain(|_, entry| !entry.holders.is_empty());
+        self.entries.retain(|_, entry| !entry.holders.is_empty() || entry.outlives_the_connection());
     }
 
     /// Some channels are not in force any more, while the others are: one server of several is away, or a slot
@@ -253,6 +258,10 @@ impl Wanted {
             match entry.state {
                 State::InForce => self.in_force -= 1,
                 State::Lingering(_) => {
+                    self.entries.remove(channel);
+                    continue;
+                }
+                State::Asked if !self.is_up && entry.holders.is_empty() => {
                     self.entries.remove(channel);
                     continue;
                 }
@@ -273,17 +282,15 @@ impl Wanted {
                 self.entries.remove(&channel);
             }
         }
-        for (listen, channels) in by_kind(&given_up) {
-            outputs.push_back(Output::Unsubscribe(listen, channels));
-        }
+        give_back(&given_up, outputs);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.farewells.front().map(|(until, _)| *until)
     }
 
-    /// What the turn has brought, batched.
-    pub(crate) fn flush(&mut self, outputs: &mut VecDeque<Output>) {
+    /// What the turn has brought, batched. Returns the tickets of this node's own asks whose wait is over.
+    pub(crate) fn flush(&mut self, outputs: &mut VecDeque<Output>) -> Vec<Ticket> {
         if self.is_up {
             let entries = &self.entries;
             let mut fresh = mem::take(&mut self.fresh);
@@ -294,9 +301,28 @@ impl Wanted {
         } else {
             self.fresh.clear();
         }
+        let mut heard = Vec::new();
         for (shard, tickets) in self.confirmed.drain(..) {
-            outputs.push_back(Output::Confirm(shard, tickets));
+            match shard {
+                ASKERS => heard = tickets,
+                shard => outputs.push_back(Output::Confirm(shard, tickets)),
+            }
         }
+        heard
+    }
+}
+
+impl Entry {
+    /// A shard channel of another master than the one that was lost is in force still. A link names those that are
+    /// not by [`Wanted::handle_lost`].
+    fn outlives_the_connection(&self) -> bool {
+        self.listen == Listen::Sharded
+    }
+}
+
+fn give_back(channels: &[(Listen, Bytes)], outputs: &mut VecDeque<Output>) {
+    for (listen, channels) in by_kind(channels) {
+        outputs.push_back(Output::Unsubscribe(listen, channels));
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct PendingAsk {
     request_id: RequestId,
     kind: Kind,
     until: Instant,
+    /// The request, while this node does not hear its answers yet.
+    unsent: Option<Unsent>,
     /// How many nodes of any kind there are.
     nodes: Count,
     /// How many of them are Roomcast's.
@@ -40,6 +42,14 @@ pub(super) struct PendingAsk {
     /// Clients that were asked and those that have acknowledged, of a call.
     clients: u64,
     acknowledged: u64,
+}
+
+#[derive(Debug)]
+struct Unsent {
+    channel: String,
+    payload: Vec<u8>,
+    /// Channels of answers that are not in force.
+    awaited: usize,
 }
 
 /// A question how many listen to a channel.
@@ -96,6 +106,7 @@ impl Node {
             request_id: request_id.clone(),
             kind,
             until: now + timeout,
+            unsent: None,
             nodes: Count::Known(0),
             gateways: Count::Known(0),
             leases: 0,
@@ -108,14 +119,27 @@ impl Node {
             self.end(id, &pending);
             return Ok(());
         }
-        // On the same connection before the message: whoever is counted hears it.
-        self.count_nodes(&mut pending);
-        let counter = &mut self.query_count;
-        pending.leases = self.members.refresh(|| super::next_query(counter), &mut self.outputs);
-        self.send(&channel, payload);
+        let awaited = self.listen_for_answers(id, &pending.namespace, pending.until);
+        pending.unsent = Some(Unsent { channel, payload, awaited });
         self.requests.insert(request_id, id);
         self.asks.insert(id, pending);
         Ok(())
+    }
+
+    /// One channel of answers is in force for an ask.
+    pub(super) fn handle_heard(&mut self, id: AskId) {
+        let Some(mut pending) = self.asks.remove(&id) else { return };
+        if let Some(unsent) = &mut pending.unsent {
+            unsent.awaited = unsent.awaited.saturating_sub(1);
+        }
+        if let Some(unsent) = pending.unsent.take_if(|unsent| unsent.awaited == 0) {
+            // On the same connection before the message: whoever is counted hears it.
+            self.count_nodes(&mut pending);
+            let counter = &mut self.query_count;
+            pending.leases = self.members.refresh(|| super::next_query(counter), &mut self.outputs);
+            self.send(&unsent.channel, unsent.payload);
+        }
+        self.asks.insert(id, pending);
     }
 
     /// Nobody wants to hear more of an ask.
@@ -235,7 +259,8 @@ impl Node {
 
     fn weigh(&mut self, id: AskId) {
         let Some(pending) = self.asks.get(&id) else { return };
-        let is_counted = pending.nodes.known().is_some() && pending.gateways.known().is_some();
+        let is_counted =
+            pending.unsent.is_none() && pending.nodes.known().is_some() && pending.gateways.known().is_some();
         if !is_counted || self.members.readings() < pending.leases {
             return;
         }

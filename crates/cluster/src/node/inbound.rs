@@ -7,7 +7,7 @@ use adapter::{Broadcast, ClassicChannel, WireFault, classic};
 use bytes::Bytes;
 use socketio::NamespaceName;
 
-use super::{Channels, Node};
+use super::{ASKERS, Channels, Node};
 use crate::config::{Family, ListenMode};
 use crate::io::{Happening, Output, ShardSet, only_room};
 use crate::wanted::Role;
@@ -37,6 +37,11 @@ impl Node {
             return;
         }
         let Ok(channel) = std::str::from_utf8(channel) else { return };
+        // Requests and answers on their way when their channel was given back have other forms.
+        let is_for_broadcasts = |rest: &str| rest.starts_with('#');
+        if !channel.strip_prefix(&*self.config.prefix).is_some_and(is_for_broadcasts) {
+            return;
+        }
         // Several patterns may match: the packet says which namespace it is for, as it does for Node.
         if let Err(fault) = self.handle_broadcast_matched(channel, payload) {
             self.skip(channel.as_bytes(), &NamespaceName::main(), fault);
@@ -91,7 +96,8 @@ impl Node {
         self.deliver(shards, broadcast);
     }
 
-    fn deliver(&mut self, shards: ShardSet, broadcast: Broadcast) {
+    fn deliver(&mut self, mut shards: ShardSet, broadcast: Broadcast) {
+        shards.remove(ASKERS);
         if !shards.is_empty() {
             self.stats.delivered += 1;
             self.outputs.push_back(Output::Deliver(shards, broadcast));

@@ -113,3 +113,17 @@ fn a_node_that_leaves_is_not_waited_for() {
     world.members[2].is_stopped = true;
     assert_eq!(world.ask(0, operate(Action::Count)).last(), Some(&complete(1)));
 }
+
+#[test]
+fn a_node_without_sockets_in_the_namespace_hears_the_answers_to_what_it_asks() {
+    for family in [CLASSIC, DYNAMIC] {
+        let mut world = World::new(3, family, ListenMode::Exact);
+        (1..3).for_each(|member| world.join(member, "lobby", 10));
+        let parts = world.ask(0, operate(Action::Count));
+        assert_eq!((parts.len(), parts.last()), (3, Some(&complete(2))), "{family:?}");
+        assert_ne!(world.channels(0), [""; 0], "listens for a while");
+        // The time of the ask, and the linger.
+        world.advance(Duration::from_secs(5 + 1));
+        assert_eq!(world.channels(0), [""; 0], "{family:?}");
+    }
+}

@@ -101,3 +101,30 @@ fn lost_channels_are_asked_for_again() {
     world.settle();
     assert!(world.members[0].node.is_complete());
 }
+
+#[test]
+fn shard_channels_that_nobody_needs_any_more_are_given_back_though_one_master_was_lost() {
+    let mut world = World::new(1, DYNAMIC, ListenMode::Exact);
+    world.join(0, "lingers", 10);
+    world.join(0, "left-meanwhile", 20);
+    world.leave(0, Some("lingers"));
+    // The connection that stands for the whole is lost, the one with these channels is not.
+    world.members[0].node.handle_subscriber_down();
+    world.leave(0, Some("left-meanwhile"));
+    world.members[0].node.handle_subscriber_up();
+    world.settle();
+    let left: Vec<String> = world.channels(0).into_iter().filter(|channel| channel.contains('l')).collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn requests_that_come_when_their_channel_was_given_back_are_no_fault() {
+    let mut world = World::new(1, CLASSIC, ListenMode::Pattern);
+    world.join(0, "r", 10);
+    world.leave(0, Some("r"));
+    world.leave(0, None);
+    world.advance(Duration::from_secs(1));
+    let node = &mut world.members[0].node;
+    node.handle_message(b"socket.io-request#/#", Bytes::from_static(b"{\"type\":0}"), world.now);
+    assert_eq!(node.stats().undecodable, 0);
+}
