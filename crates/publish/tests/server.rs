@@ -1,4 +1,4 @@
-//! What stands beside the publishes: health, reflection, and the rpcs that are not served yet.
+//! What stands beside the publishes: health, and reflection.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 

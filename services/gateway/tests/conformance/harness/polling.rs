@@ -18,7 +18,12 @@ pub(crate) struct Polling {
 impl Polling {
     /// Opens a session.
     pub(crate) fn open(gateway: &Gateway) -> Self {
-        let answer = gateway.get("/socket.io/?EIO=4&transport=polling");
+        Self::open_by(gateway, &Request::get("/socket.io/?EIO=4&transport=polling"))
+    }
+
+    /// Opens a session by a request of the caller's.
+    pub(crate) fn open_by(gateway: &Gateway, request: &Request) -> Self {
+        let answer = gateway.http().send(request);
         assert_eq!(answer.status, 200, "{answer:?}");
         let open: Value = serde_json::from_str(answer.text().strip_prefix('0').unwrap()).unwrap();
         Self { address: gateway.client, sid: open["sid"].as_str().unwrap().into(), open }
