@@ -117,7 +117,7 @@ test("Node's classic adapter receives every message of the namespace on every no
   for (const [, bytes] of figures) assert.ok(bytes > ROOMS * TEXT.length, `${bytes} bytes`);
 });
 
-describe("gateways", { skip: !WITH_GATEWAYS && "not switched on" }, () => {
+describe("gateways", { skip: !WITH_GATEWAYS && "a reference run" }, () => {
   test("traffic per gateway stays flat with 1, 2, 4 and 8 of them", async () => {
     const figures = [];
     for (const count of [1, 2, 4, 8]) {

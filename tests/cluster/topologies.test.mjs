@@ -27,7 +27,7 @@ for (const [mode, operations] of Object.entries({ static: OPERATIONS, dynamic: P
   });
 }
 
-describe("subscriptions follow their slots", { skip: !WITH_GATEWAYS && "not switched on" }, () => {
+describe("subscriptions follow their slots", { skip: !WITH_GATEWAYS && "a reference run" }, () => {
   const ROOM = "followed";
   const CHANNEL = `socket.io#/#${ROOM}#`;
   let redis, gateways, member;

@@ -7,11 +7,11 @@ import { Cluster, stopAll } from "./cluster.mjs";
 import { KINDS, startParticipant } from "./participants.mjs";
 import { startRedis } from "./redis.mjs";
 
-/** Whether gateways take part; without them the participants of Node prove the cells themselves. */
-export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_GATEWAY === "1";
+/** Whether gateways take part; without them, in a reference run, the participants of Node prove the cells themselves. */
+export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_REFERENCE !== "1";
 
 /**
- * `specs`: options of each participant by its name; gateways are left out unless they are switched on. `operations`:
+ * `specs`: options of each participant by its name; gateways are left out of a reference run. `operations`:
  * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them.
  * `start`: starts Redis, if it is not a single server.
  */
