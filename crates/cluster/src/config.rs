@@ -36,7 +36,8 @@ pub struct ClusterConfig {
     /// How long a channel stays subscribed after its last member has left: rooms that empty and fill at once
     /// cost nothing then.
     pub linger: Duration,
-    /// How long others believe that this node lives after its last sign.
+    /// How long others believe that this node lives after its last sign. A join waits for its channel at most a
+    /// quarter of it, the time from one sign to the next.
     pub lease: Duration,
     /// This node's number, which its session ids name.
     pub node: u16,

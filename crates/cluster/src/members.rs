@@ -14,7 +14,7 @@ use crate::config::ClusterConfig;
 use crate::io::{Happening, Output, Query, QueryId, Reply};
 
 /// A lease is renewed, and those of others are read, that often in its time.
-const SIGNS_PER_LEASE: u32 = 4;
+pub(crate) const SIGNS_PER_LEASE: u32 = 4;
 /// Namespaces that a lease names. A node with more is believed to be in all.
 const NAMESPACES_PER_LEASE_MAX: usize = 1_000;
 

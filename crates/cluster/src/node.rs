@@ -24,7 +24,7 @@ use self::inquiries::Inquiry;
 pub(crate) use self::listening::ASKERS;
 use crate::config::{ClusterConfig, Family, ListenMode};
 use crate::io::{AskId, Happening, InquiryId, Listen, Output, QueryId, Reply, ShardSet, Stats};
-use crate::members::Members;
+use crate::members::{Members, SIGNS_PER_LEASE};
 use crate::wanted::{Role, Wanted};
 
 /// How long the node keeps what another one asked, if its own shards do not answer.
@@ -77,7 +77,7 @@ impl Node {
         Self {
             uid,
             namespaces: HashMap::new(),
-            wanted: Wanted::new(config.linger, rng.next_u64()),
+            wanted: Wanted::new(config.linger, config.lease / SIGNS_PER_LEASE, rng.next_u64()),
             members: Members::new(&config),
             can_publish: false,
             asks: BTreeMap::new(),
@@ -228,13 +228,13 @@ impl Node {
         match channels.room(&room, self.config.listen) {
             Some((listen, channel)) => {
                 let role = (namespace, Role::Room(room));
-                self.wanted.want(listen, channel, role, shard, ticket);
+                self.wanted.want(listen, channel, role, shard, ticket, now);
             }
             // It comes with the namespace.
             None => {
                 if let Some(ticket) = ticket {
                     let channel = channels.everything(self.config.listen);
-                    self.wanted.await_channel(channel.as_bytes(), shard, ticket);
+                    self.wanted.await_channel(channel.as_bytes(), shard, ticket, now);
                 }
             }
         }
@@ -264,7 +264,7 @@ impl Node {
         if self.namespaces.get(&name).is_some_and(|namespace| namespace.holders.contains(shard)) {
             // Every connection asks; only the first of a shard needs more than to wait for the same.
             if let Some(ticket) = ticket {
-                self.wanted.await_channel(channels.census().as_bytes(), shard, ticket);
+                self.wanted.await_channel(channels.census().as_bytes(), shard, ticket, now);
             }
             return;
         }
@@ -273,7 +273,7 @@ impl Node {
         for (nth, (listen, channel, role)) in of_namespace.into_iter().enumerate() {
             // Redis subscribes in the order of the command: the last one speaks for all.
             let ticket = ticket.filter(|_| nth == last);
-            self.wanted.want(listen, channel.into(), (name.clone(), role), shard, ticket);
+            self.wanted.want(listen, channel.into(), (name.clone(), role), shard, ticket, now);
         }
         let namespace = self
             .namespaces

@@ -59,8 +59,11 @@ pub(crate) struct Entry {
     pub(crate) holders: ShardSet,
     state: State,
     waiting: Vec<(u8, Ticket)>,
-    /// Was wanted when the connection came up, and has not been confirmed since.
+    /// Was wanted when the connection came up, or has been lost since or waited for too long, and has not been
+    /// confirmed since.
     is_restoring: bool,
+    /// Whether the link has been told; what was wanted only while it was down is unknown to it.
+    was_asked: bool,
 }
 
 /// See the module's documentation.
@@ -69,11 +72,14 @@ pub(crate) struct Wanted {
     /// Hashed from the node's own generator, so that one seed gives one order.
     entries: HashMap<Bytes, Entry, FixedState>,
     linger: Duration,
+    patience: Duration,
     is_up: bool,
     /// To be subscribed to at the end of the turn.
     fresh: Vec<(Listen, Bytes)>,
     /// When lingering channels are given back, the earliest first; some are held again by then.
     farewells: VecDeque<(Instant, Bytes)>,
+    /// When tickets have waited long enough for channels, the earliest first; most are confirmed by then.
+    impatient: VecDeque<(Instant, Bytes)>,
     /// Tickets whose wait is over, by shard.
     confirmed: Vec<(u8, Vec<Ticket>)>,
     in_force: usize,
@@ -81,13 +87,17 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) fn new(linger: Duration, seed: u64) -> Self {
+    /// Channels stay subscribed for `linger` after their last holder has left; no ticket waits for one longer than
+    /// `patience`.
+    pub(crate) fn new(linger: Duration, patience: Duration, seed: u64) -> Self {
         Self {
             entries: HashMap::with_hasher(FixedState::with_seed(seed)),
             linger,
+            patience,
             is_up: false,
             fresh: Vec::new(),
             farewells: VecDeque::new(),
+            impatient: VecDeque::new(),
             confirmed: Vec::new(),
             in_force: 0,
             restoring: 0,
@@ -120,9 +130,10 @@ impl Wanted {
         (namespace, role): (NamespaceName, Role),
         shard: u8,
         ticket: Option<Ticket>,
+        now: Instant,
     ) {
         let entry = self.entries.entry(channel.clone()).or_insert_with(|| {
-            self.fresh.push((listen, channel));
+            self.fresh.push((listen, channel.clone()));
             Entry {
                 namespace,
                 role,
@@ -131,6 +142,7 @@ impl Wanted {
                 state: State::Asked,
                 waiting: Vec::new(),
                 is_restoring: false,
+                was_asked: self.is_up,
             }
         });
         entry.holders.insert(shard);
@@ -139,17 +151,21 @@ impl Wanted {
             entry.state = State::InForce;
             self.in_force += 1;
         }
-        let Some(ticket) = ticket else { return };
-        match entry.state {
-            State::Asked if self.is_up => entry.waiting.push((shard, ticket)),
-            _ => confirm(&mut self.confirmed, shard, ticket),
+        if let Some(ticket) = ticket {
+            self.await_channel(&channel, shard, ticket, now);
         }
     }
 
     /// Makes a ticket wait for a channel that is wanted already; for one that is not, the wait is over.
-    pub(crate) fn await_channel(&mut self, channel: &[u8], shard: u8, ticket: Ticket) {
+    pub(crate) fn await_channel(&mut self, channel: &[u8], shard: u8, ticket: Ticket, now: Instant) {
         match self.entries.get_mut(channel) {
-            Some(entry) if self.is_up && entry.state == State::Asked => entry.waiting.push((shard, ticket)),
+            Some(entry) if self.is_up && entry.state == State::Asked => {
+                if entry.waiting.is_empty() {
+                    let until = now + self.patience;
+                    self.impatient.push_back((until, Bytes::copy_from_slice(channel)));
+                }
+                entry.waiting.push((shard, ticket));
+            }
             _ => confirm(&mut self.confirmed, shard, ticket),
         }
     }
@@ -210,6 +226,7 @@ impl Wanted {
         self.farewells.clear();
         let unheld = self.entries.extract_if(|_, entry| entry.holders.is_empty());
         let mut unheld: Vec<_> = unheld.map(|(channel, entry)| (entry.listen, channel)).collect();
+        // The others ended with their connection.
         unheld.retain(|(listen, _)| *listen == Listen::Sharded);
         give_back(&unheld, outputs);
         self.fresh = self
@@ -218,6 +235,7 @@ impl Wanted {
             .map(|(channel, entry)| {
                 entry.state = State::Asked;
                 entry.is_restoring = true;
+                entry.was_asked = true;
                 (entry.listen, channel.clone())
             })
             .collect();
@@ -236,6 +254,7 @@ impl Wanted {
         self.in_force = 0;
         self.fresh.clear();
         self.farewells.clear();
+        self.impatient.clear();
         for entry in self.entries.values_mut() {
             entry.state = State::Asked;
             entry.is_restoring = false;
@@ -274,6 +293,7 @@ impl Wanted {
     }
 
     pub(crate) fn handle_timeouts(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
+        self.end_long_waits(now);
         let mut given_up = Vec::new();
         while let Some((until, channel)) = self.farewells.pop_front_if(|(until, _)| *until <= now) {
             let Some(entry) = self.entries.get(&channel) else { continue };
@@ -285,8 +305,24 @@ impl Wanted {
         give_back(&given_up, outputs);
     }
 
+    /// Lets those go who have waited long enough, as for a connection that is away: the master of their channel is.
+    /// The node is not complete until the channel is confirmed.
+    fn end_long_waits(&mut self, now: Instant) {
+        while let Some((_, channel)) = self.impatient.pop_front_if(|(until, _)| *until <= now) {
+            let Some(entry) = self.entries.get_mut(&channel) else { continue };
+            if entry.waiting.is_empty() {
+                continue;
+            }
+            for (shard, ticket) in mem::take(&mut entry.waiting) {
+                confirm(&mut self.confirmed, shard, ticket);
+            }
+            self.restoring += usize::from(!mem::replace(&mut entry.is_restoring, true));
+        }
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.farewells.front().map(|(until, _)| *until)
+        let fronts = [self.farewells.front(), self.impatient.front()];
+        fronts.into_iter().flatten().map(|(until, _)| *until).min()
     }
 
     /// What the turn has brought, batched. Returns the tickets of this node's own asks whose wait is over.
@@ -316,7 +352,7 @@ impl Entry {
     /// A shard channel of another master than the one that was lost is in force still. A link names those that are
     /// not by [`Wanted::handle_lost`].
     fn outlives_the_connection(&self) -> bool {
-        self.listen == Listen::Sharded
+        self.listen == Listen::Sharded && self.was_asked
     }
 }
 

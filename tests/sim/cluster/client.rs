@@ -7,10 +7,12 @@ use engineio::{CloseReason, Revision};
 use rand::Rng;
 
 use crate::oracle::{Publisher, Witness, message_id};
-use crate::world::{Event, HEARTBEAT, LATENCY, Life, MS, Micros, NAMESPACES, ROOMS, World};
+use crate::world::{Event, HEARTBEAT, LATENCY, LEASE, Life, MS, Micros, NAMESPACES, ROOMS, World};
 
 /// The longest that a join may wait: a connection found dead, and the way there and back.
 const JOIN_WAIT_MAX: Micros = HEARTBEAT + 20 * MS + 4 * LATENCY.end;
+/// The same with several masters: nobody says that one of them is away, so the node's own patience counts.
+const JOIN_PATIENCE: Micros = LEASE.as_micros() as Micros / 4 + 10 * MS;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -172,9 +174,8 @@ impl World {
     pub(crate) fn resume(&mut self, name: usize) {
         let Some(since) = self.clients[name].held.take() else { return };
         let waited = self.now - since;
-        // Channels of a master that is away wait for it, or for the one that takes over.
-        let is_bounded = self.plan.masters == 1;
-        assert!(!is_bounded || waited <= JOIN_WAIT_MAX, "client {name} has waited {waited} µs for its join");
+        let most = if self.plan.masters == 1 { JOIN_WAIT_MAX } else { JOIN_PATIENCE };
+        assert!(waited <= most, "client {name} has waited {waited} µs for its join");
         while self.clients[name].held.is_none()
             && let Some(text) = self.clients[name].unread.pop_front()
         {

@@ -187,6 +187,7 @@ impl World {
             outputs.into_iter().for_each(|output| self.perform(life, output));
         }
         let process = &mut self.processes[life.process];
+        process.is_healthy &= process.node.is_complete();
         process.is_healthy |= process.node.is_complete() && process.link.hears_all();
     }
 

@@ -119,7 +119,7 @@ impl Node {
             self.end(id, &pending);
             return Ok(());
         }
-        let awaited = self.listen_for_answers(id, &pending.namespace, pending.until);
+        let awaited = self.listen_for_answers(id, &pending.namespace, pending.until, now);
         pending.unsent = Some(Unsent { channel, payload, awaited });
         self.requests.insert(request_id, id);
         self.asks.insert(id, pending);

@@ -14,12 +14,18 @@ pub(crate) const ASKERS: u8 = u8::MAX;
 impl Node {
     /// Listens for answers in a namespace until then. Returns how many confirmations the ask has to wait for, so
     /// that no answer is missed; they come at once if this node listens already, or if Redis is away.
-    pub(super) fn listen_for_answers(&mut self, id: AskId, name: &NamespaceName, until: Instant) -> usize {
+    pub(super) fn listen_for_answers(
+        &mut self,
+        id: AskId,
+        name: &NamespaceName,
+        until: Instant,
+        now: Instant,
+    ) -> usize {
         let answers = self.channels(name).of_answers(&self.uid);
         let awaited = answers.len();
         for (listen, channel, role) in answers {
             let ticket = Some(Ticket(id.0));
-            self.wanted.want(listen, channel.into(), (name.clone(), role), ASKERS, ticket);
+            self.wanted.want(listen, channel.into(), (name.clone(), role), ASKERS, ticket, now);
         }
         let known = self.listening.entry(name.clone()).or_insert(until);
         *known = until.max(*known);

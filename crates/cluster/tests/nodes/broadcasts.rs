@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use adapter::{Subscription, Ticket};
 use bytes::Bytes;
-use cluster::{Family, Happening, ListenMode};
+use cluster::{Family, Happening, ListenMode, Output};
+use socketio::RoomName;
 
-use crate::redis::{CLASSIC, DYNAMIC, World, event};
+use crate::redis::{CLASSIC, DYNAMIC, World, event, namespace};
 
 const EVERY: [(Family, ListenMode); 3] =
     [(CLASSIC, ListenMode::Exact), (CLASSIC, ListenMode::Pattern), (DYNAMIC, ListenMode::Exact)];
@@ -127,4 +129,24 @@ fn requests_that_come_when_their_channel_was_given_back_are_no_fault() {
     let node = &mut world.members[0].node;
     node.handle_message(b"socket.io-request#/#", Bytes::from_static(b"{\"type\":0}"), world.now);
     assert_eq!(node.stats().undecodable, 0);
+}
+
+#[test]
+fn a_join_does_not_wait_for_ever_for_a_master_that_is_away_and_the_node_is_incomplete_then() {
+    let mut world = World::new(1, DYNAMIC, ListenMode::Exact);
+    world.join(0, "r", 10);
+    let (now, node) = (world.now, &mut world.members[0].node);
+    let room = Subscription { namespace: namespace(), room: Some(RoomName::new("away")) };
+    node.subscribe(0, room, Some(Ticket(20)), now);
+    node.flush();
+    let asked: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(matches!(asked[..], [Output::Subscribe(..)]), "{asked:?}");
+    // A quarter of the lease.
+    node.handle_timeouts(now + Duration::from_secs(2));
+    node.flush();
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(outputs.contains(&Output::Confirm(0, vec![Ticket(20)])), "{outputs:?}");
+    assert!(!node.is_complete());
+    node.handle_subscribed(b"socket.io#/#away#", now);
+    assert!(node.is_complete());
 }
