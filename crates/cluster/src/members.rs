@@ -35,6 +35,9 @@ pub struct Peer {
 #[derive(Debug)]
 pub(crate) struct Members {
     own: Peer,
+    /// Whether others may know of this node. One that never had sockets, and to which nothing is forwarded, keeps
+    /// no lease: nobody waits for it, and its number may be another's.
+    is_known: bool,
     lease: Duration,
     set: String,
     key_prefix: String,
@@ -60,6 +63,7 @@ impl Members {
             namespaces: Some(Vec::new()),
         };
         Self {
+            is_known: own.address.is_some(),
             own,
             lease: config.lease,
             set: format!("{}-roomcast-nodes", config.prefix),
@@ -103,6 +107,7 @@ impl Members {
         names.sort_unstable();
         let names = (names.len() <= NAMESPACES_PER_LEASE_MAX).then_some(names);
         if names != self.own.namespaces {
+            self.is_known = true;
             self.own.namespaces = names;
             self.due = self.due.map(|_| now);
         }
@@ -122,13 +127,19 @@ impl Members {
             return;
         }
         self.due = Some(now + self.lease / SIGNS_PER_LEASE);
+        if self.is_known {
+            self.renew(&mut query_id, outputs);
+        }
+        self.refresh(query_id, outputs);
+    }
+
+    fn renew(&self, mut query_id: impl FnMut() -> QueryId, outputs: &mut VecDeque<Output>) {
         let number = self.own.node.to_string();
         let value = serde_json::to_vec(&self.own).unwrap_or_default();
         let key = self.key(&number);
         let set = Query::Set { key, value: Bytes::from(value), ttl: self.lease };
         outputs.push_back(Output::Query(query_id(), set));
         outputs.push_back(Output::Query(query_id(), Query::AddMember(self.set.clone(), number)));
-        self.refresh(query_id, outputs);
     }
 
     /// Reads the leases. Returns how many readings there have to be until those of now are known.
@@ -167,6 +178,9 @@ impl Members {
     /// Takes back what this node has in Redis, so that nobody waits for it.
     pub(crate) fn leave(&mut self, mut query_id: impl FnMut() -> QueryId, outputs: &mut VecDeque<Output>) {
         self.due = None;
+        if !self.is_known {
+            return;
+        }
         let number = self.own.node.to_string();
         outputs.push_back(Output::Query(query_id(), Query::Delete(self.key(&number))));
         let farewell = Query::RemoveMember(self.set.clone(), number);
@@ -219,7 +233,7 @@ impl Members {
             };
             // What others write there by mistake is no node.
             let Ok(peer) = serde_json::from_slice::<Peer>(value) else { continue };
-            if peer.node != self.own.node {
+            if !self.is_known || peer.node != self.own.node {
                 peers.insert(peer.node, peer);
             } else if peer.name != self.own.name {
                 conflict = Some(peer);

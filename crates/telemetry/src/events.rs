@@ -88,6 +88,12 @@ happenings! {
         shards: usize,
     }
 
+    /// The process without clients begins.
+    INFO PublisherStarted = "publisher_started", "publisher started" {
+        /// Its version.
+        version: &'static str,
+    }
+
     /// A port is open.
     INFO Listening = "listening", "listening" {
         /// Which: `client`, `grpc`, `ops` or `cluster`.
@@ -126,6 +132,15 @@ happenings! {
 
     /// The process ends.
     INFO GatewayStopped = "gateway_stopped", "gateway stopped" {}
+
+    /// The process without clients ends.
+    INFO PublisherStopped = "publisher_stopped", "publisher stopped" {}
+
+    /// Calls of the publish API were not done in time, and end with the process.
+    WARN CallsCutOff = "calls_cut_off", "calls that had begun end with the process" {
+        /// The time they had, `shutdown.deadline_ms`.
+        deadline_ms: u32,
+    }
 
     /// A client did not read; it was closed so that it delays nobody.
     WARN SlowClientClosed = "slow_client_closed", "a client that did not read was closed; limits.outbox_bytes decides when" {

@@ -15,12 +15,12 @@ mod shard;
 
 pub use cluster::{ClusterFigures, ClusterMetrics};
 pub use events::{
-    AcceptFailed, CertificateRefused, CertificateReloaded, ClusterFailed, ConnectionLimitReached,
-    DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed, GatewayStarted, GatewayStopped,
-    Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused, KeysReloaded, Listening,
-    NodeNumberTaken, NotPublished, PeerRequestRefused, PeersExpected, PublishRefused, PublishServerFailed,
-    ReadinessChanged, RedisAway, RedisChannelsLost, RedisRestored, ShardFailed, SlowClientClosed, TlsFailed,
-    TooManyInquiries, UndecodableMessage, emit,
+    AcceptFailed, CallsCutOff, CertificateRefused, CertificateReloaded, ClusterFailed,
+    ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed, GatewayStarted,
+    GatewayStopped, Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused, KeysReloaded,
+    Listening, NodeNumberTaken, NotPublished, PeerRequestRefused, PeersExpected, PublishRefused,
+    PublishServerFailed, PublisherStarted, PublisherStopped, ReadinessChanged, RedisAway, RedisChannelsLost,
+    RedisRestored, ShardFailed, SlowClientClosed, TlsFailed, TooManyInquiries, UndecodableMessage, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{

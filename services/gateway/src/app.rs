@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     admin::{self, Readiness, Unready},
     bundle::Bundle,
-    cluster::{self, CarrierStart, ClusterHandle, Nodes},
+    cluster::{ClusterHandle, ClusterStart, Nodes},
     config::GatewayConfig,
     context::Context,
     driver::Driver,
@@ -42,9 +42,6 @@ const INSECURE_SECRET: [u8; 32] = *b"roomcast: this key is no secret!";
 
 /// Shards that end report here; there are few, and each reports once.
 const ENDS_MAX: usize = 256;
-
-/// How long the last words to Redis may take.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// The open ports.
 struct Ports {
@@ -167,12 +164,6 @@ struct Starts {
     cluster: Option<ClusterStart>,
 }
 
-/// Everything that the cluster's thread starts with, but what tells whether this process is ready.
-struct ClusterStart {
-    handle: ClusterHandle,
-    carrier: CarrierStart,
-}
-
 fn prepare(
     config: &GatewayConfig,
     tls: Option<Tls>,
@@ -215,7 +206,7 @@ fn prepare(
             occupancy: occupancy.clone(),
             tls: tls.clone(),
             bundle: bundle.clone(),
-            cluster: cluster.as_ref().map(|cluster| cluster.handle.clone()),
+            cluster: cluster.as_ref().map(ClusterStart::handle),
             rng: StdRng::from_rng(&mut entropy),
             shards: shards.clone(),
             inbox,
@@ -240,18 +231,8 @@ fn prepare_cluster(
         peers.map(|peers| peers.address),
         attachments_max,
     )?;
-    let (handle, commands, can_publish) = ClusterHandle::new();
-    let carrier = CarrierStart {
-        node,
-        link: config.redis.clone(),
-        rng: StdRng::from_rng(entropy),
-        link_seed: entropy.next_u64(),
-        commands,
-        can_publish,
-        shards: shards.clone(),
-        directory: peers.map(|peers| peers.directory.clone()).unwrap_or_default(),
-    };
-    Some(ClusterStart { handle, carrier })
+    let directory = peers.map(|peers| peers.directory.clone()).unwrap_or_default();
+    Some(ClusterStart::new(node, config.redis.clone(), shards.clone(), directory, entropy))
 }
 
 async fn serve(
@@ -278,7 +259,7 @@ async fn serve(
     if let Some(tls) = tls {
         tokio::spawn(tls.follow_changes());
     }
-    let cluster = cluster.map(|start| start_cluster(start, &ready)).transpose()?;
+    let cluster = cluster.map(|start| start.run(&ready)).transpose()?;
     let address = client_address.unwrap_or(config.client.listen);
     telemetry::emit(&telemetry::Listening { port: "client", address });
     if let Some(listener) = ports.ops {
@@ -301,37 +282,13 @@ async fn serve(
     let result = shutdown::run_until_stopped(&config.shutdown, &shards, &ready, signals, ends, stop).await;
     if let Some(cluster) = cluster {
         // Until now its sessions could be asked for.
-        tokio::time::timeout(FAREWELL_MAX, cluster.leave()).await.ok();
+        cluster.leave().await;
     }
     result
 }
 
-/// Starts the thread that is the cluster's node here.
-fn start_cluster(
-    ClusterStart { handle, carrier }: ClusterStart,
-    ready: &watch::Sender<Readiness>,
-) -> anyhow::Result<ClusterHandle> {
-    // Said once with the first change: a process that has just been started is not away from anything.
-    ready.send_modify(|readiness| readiness.set(Unready::RedisAway));
-    let ready = ready.clone();
-    let life = move || {
-        let until_failed = ready.clone();
-        let life = AssertUnwindSafe(|| cluster::run(carrier, until_failed));
-        let result = panic::catch_unwind(life)
-            .unwrap_or_else(|_| Err(io::Error::other("it panicked; the message is in the log above")));
-        if let Err(error) = result {
-            telemetry::emit(&telemetry::ClusterFailed { error: error.to_string() });
-            shutdown::set_ready(&ready, |readiness| readiness.set(Unready::ClusterFailed));
-        }
-    };
-    thread::Builder::new()
-        .name("cluster".to_owned())
-        .spawn(life)
-        .context("cannot start the cluster's thread")?;
-    Ok(handle)
-}
-
-async fn serve_publish_api(
+/// Serves the publish API until `stopping` and until the calls that have begun are done.
+pub(crate) async fn serve_publish_api(
     listener: tokio::net::TcpListener,
     nodes: Nodes,
     limits: publish::PublishConfig,

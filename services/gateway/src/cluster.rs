@@ -6,6 +6,7 @@
 mod both;
 mod carrier;
 mod dispatch;
+mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +17,17 @@ use broker::Publication;
 use cluster::{Ask, Part};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use carrier::{CarrierStart, run};
 pub(crate) use dispatch::Nodes;
+pub(crate) use start::ClusterStart;
 
 /// Commands that may wait for the thread. When it is full, shards stop reading their clients and publishers wait.
 pub(crate) const CLUSTER_COMMANDS_MAX: usize = 4_096;
 
 /// Parts of an answer that may wait for whoever asked. One that takes none ends the asking.
 const PARTS_MAX: usize = 65_536;
+
+/// How long the last words to Redis may take.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// One thing to do for the cluster's node.
 pub(crate) enum ClusterCommand {
@@ -74,11 +78,14 @@ impl ClusterHandle {
         self.can_publish.load(Ordering::Relaxed)
     }
 
-    /// Takes back what Redis knows of this node.
+    /// Takes back what Redis knows of this node, if Redis is there to be told.
     pub(crate) async fn leave(&self) {
-        let (done, left) = oneshot::channel();
-        if self.commands.send(ClusterCommand::Leave(done)).await.is_ok() {
-            left.await.ok();
-        }
+        let farewell = async {
+            let (done, left) = oneshot::channel();
+            if self.commands.send(ClusterCommand::Leave(done)).await.is_ok() {
+                left.await.ok();
+            }
+        };
+        tokio::time::timeout(FAREWELL_MAX, farewell).await.ok();
     }
 }

@@ -137,6 +137,17 @@ impl Shards {
         }
     }
 
+    /// A process that holds no sockets.
+    pub(crate) fn none(node: u16, sid_key: SidKey, calls_max: u32) -> Self {
+        Self::new(Vec::new(), node, sid_key, calls_max)
+    }
+
+    /// The coverage of what the shards answer: a process without any is no node to be asked.
+    fn coverage(&self) -> Coverage {
+        let nodes = u32::from(!self.inboxes.is_empty());
+        Coverage { nodes_asked: nodes, nodes_answered: nodes, nodes_missing: Vec::new() }
+    }
+
     /// The inboxes of all shards, in the order of their numbers.
     pub(crate) fn inboxes(&self) -> &[mpsc::Sender<Command>] {
         &self.inboxes
@@ -191,7 +202,7 @@ impl Dispatch for Shards {
         for answer in answers {
             total.add(answer.await.map_err(|_| gone())?);
         }
-        Ok((total, this_node()))
+        Ok((total, self.coverage()))
     }
 
     /// There is no other server, and this one has no handlers.
@@ -201,7 +212,7 @@ impl Dispatch for Shards {
         _: Event,
         _: Option<Duration>,
     ) -> Result<(Vec<ServerAnswer>, Coverage), Unavailable> {
-        Ok((Vec::new(), this_node()))
+        Ok((Vec::new(), self.coverage()))
     }
 
     async fn call(
@@ -228,7 +239,7 @@ impl Dispatch for Shards {
         let (events, receiver) = calls::events();
         let shards = self.clone();
         tokio::spawn(async move {
-            calls::follow(asked, reports, shards.node.to_string(), this_node(), events).await;
+            calls::follow(asked, reports, shards.node.to_string(), shards.coverage(), events).await;
             for inbox in shards.inboxes() {
                 inbox.send(Command::EndCall(call)).await.ok();
             }
@@ -244,13 +255,14 @@ pub(crate) type Ahead<'a, T> = (&'a mpsc::Sender<T>, T);
 /// A publication that every shard has got.
 pub(crate) struct Handed {
     answers: Option<Vec<oneshot::Receiver<Reach>>>,
+    coverage: Coverage,
 }
 
 impl Handed {
     /// Waits for what the shards say of it, if that was asked for.
     pub(crate) async fn receipt(self) -> Result<Receipt, Unavailable> {
         let reach = match self.answers {
-            Some(answers) => Some(collect(answers).await?),
+            Some(answers) => Some(collect(answers, self.coverage).await?),
             None => None,
         };
         Ok(Receipt { reach })
@@ -275,7 +287,7 @@ impl Shards {
             Command::Deliver(publication.clone(), reply)
         })
         .await?;
-        Ok(Handed { answers })
+        Ok(Handed { answers, coverage: self.coverage() })
     }
 
     /// Puts a command into every inbox.
@@ -306,14 +318,12 @@ impl Shards {
     }
 }
 
-/// The coverage of an answer for one process.
-fn this_node() -> Coverage {
-    Coverage { nodes_asked: 1, nodes_answered: 1, nodes_missing: Vec::new() }
-}
-
 /// Adds up what the shards say.
-async fn collect(answers: Vec<oneshot::Receiver<Reach>>) -> Result<publish::Reach, Unavailable> {
-    let mut total = publish::Reach { coverage: this_node(), ..publish::Reach::default() };
+async fn collect(
+    answers: Vec<oneshot::Receiver<Reach>>,
+    coverage: Coverage,
+) -> Result<publish::Reach, Unavailable> {
+    let mut total = publish::Reach { coverage, ..publish::Reach::default() };
     for answer in answers {
         let reach = answer.await.map_err(|_| gone())?;
         total.sockets_matched += u64::from(reach.matched);

@@ -127,3 +127,16 @@ fn a_node_without_sockets_in_the_namespace_hears_the_answers_to_what_it_asks() {
         assert_eq!(world.channels(0), [""; 0], "{family:?}");
     }
 }
+
+#[test]
+fn only_a_node_that_had_sockets_is_known_to_the_others() {
+    let mut world = World::new(2, CLASSIC, ListenMode::Exact);
+    world.join(1, "lobby", 10);
+    assert_eq!(world.ask(0, operate(Action::Count)).last(), Some(&complete(1)));
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.known(), ["1"], "whoever only asks keeps no lease");
+    world.leave(1, Some("lobby"));
+    world.leave(1, None);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.known(), ["1"], "whoever had some goes on to say that it has none");
+}

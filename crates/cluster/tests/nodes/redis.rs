@@ -157,6 +157,11 @@ impl World {
         self.members[member].listening.iter().map(|(_, channel)| text(channel)).collect()
     }
 
+    /// The numbers of the nodes that the others know of.
+    pub(crate) fn known(&self) -> Vec<&str> {
+        self.sets.values().flatten().map(String::as_str).collect()
+    }
+
     /// Carries out everything that is to be done until nothing is.
     pub(crate) fn settle(&mut self) {
         loop {

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use broker::{AuthConfig, NamespaceConfig, RoomRule};
+use redis_link::LinkConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use telemetry::LogConfig;
 
-use super::{AdapterKind, GatewayConfig, client};
+use super::{AdapterConfig, AdapterKind, GatewayConfig, GrpcConfig, OpsConfig, client};
 
 /// A rule that a decoded configuration breaks.
 #[derive(Clone, Debug)]
@@ -50,37 +54,39 @@ pub(super) fn range_of(key: &str) -> Option<(u64, u64)> {
     RANGES.iter().find(|range| range.0 == key).map(|range| (range.1, range.2))
 }
 
-/// Every rule that `config` breaks.
-///
-/// `skipped` are the keys that did not decode: `config` holds their defaults, which no rule should judge, and
-/// its lists lack their items, so that an item's index in the file is not its index here.
-pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Complaint> {
-    let mut check = Check { skipped, complaints: Vec::new() };
-    for (key, min, max, value) in RANGES {
-        if !(min..=max).contains(&value(config)) {
-            check.complain(key, format!("allowed: an integer from {min} to {max}"));
-        }
+/// All that one service is told.
+pub(super) trait Settings: Serialize + DeserializeOwned {
+    /// Every rule that it breaks.
+    ///
+    /// `skipped` are the keys that did not decode: their defaults are here instead, which no rule should judge, and
+    /// lists lack their items, so that an item's index in the file is not its index here.
+    fn complaints(&self, skipped: &HashSet<String>) -> Vec<Complaint>;
+}
+
+impl Settings for GatewayConfig {
+    fn complaints(&self, skipped: &HashSet<String>) -> Vec<Complaint> {
+        check(self, skipped)
     }
-    check.addresses(config);
+}
+
+fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Complaint> {
+    let mut check = Check::new(skipped);
+    for (key, _, _, value) in RANGES {
+        check.number(key, value(config));
+    }
+    check.guards(&config.grpc, &config.ops);
+    check.ports(&[
+        ("client.listen", true, config.client.listen),
+        ("grpc.listen", config.grpc.enabled, config.grpc.listen),
+        ("ops.listen", config.ops.enabled, config.ops.listen),
+        ("cluster.listen", config.is_clustered(), config.cluster.listen),
+    ]);
     check.cluster(config);
     check.client(config);
     check.engine(config);
-    for fault in config.grpc.limits.faults() {
-        check.complain(&format!("grpc.limits.{}", fault.key), format!("allowed: {}", fault.allowed));
-    }
-    if config.adapter.kind != AdapterKind::Memory {
-        for fault in config.redis.check() {
-            check.complain(&format!("redis.{}", fault.key), fault.problem);
-        }
-    }
-    if config.adapter.prefix.is_empty() || config.adapter.prefix.chars().any(char::is_control) {
-        check.complain("adapter.prefix", "allowed: text that is not empty, without control characters");
-    }
-    check.grpc(config);
-    if telemetry::check_filter(&config.log.filter).is_err() {
-        let problem = "allowed: off, error, warn, info, debug, trace, also as target=level, comma separated";
-        check.complain("log.filter", problem);
-    }
+    check.adapter(&config.adapter, &config.redis);
+    check.grpc(&config.grpc);
+    check.log(&config.log);
     if let Err(problem) = config.node.read_secret() {
         check.complain("node.secret_file", problem);
     }
@@ -92,13 +98,26 @@ pub(super) fn check(config: &GatewayConfig, skipped: &HashSet<String>) -> Vec<Co
     check.complaints
 }
 
-struct Check<'a> {
+/// Rules, and who has broken them.
+pub(super) struct Check<'a> {
     skipped: &'a HashSet<String>,
-    complaints: Vec<Complaint>,
+    pub(super) complaints: Vec<Complaint>,
 }
 
-impl Check<'_> {
-    fn complain(&mut self, key: &str, problem: impl Into<String>) {
+impl<'a> Check<'a> {
+    pub(super) fn new(skipped: &'a HashSet<String>) -> Self {
+        Self { skipped, complaints: Vec::new() }
+    }
+
+    /// The number at `key` is to be in the range of this table.
+    pub(super) fn number(&mut self, key: &str, value: u64) {
+        let range = range_of(key).filter(|(min, max)| !(min..=max).contains(&&value));
+        if let Some((min, max)) = range {
+            self.complain(key, format!("allowed: an integer from {min} to {max}"));
+        }
+    }
+
+    pub(super) fn complain(&mut self, key: &str, problem: impl Into<String>) {
         if !self.is_unknown(key) {
             self.complaints.push(Complaint { key: key.into(), problem: problem.into() });
         }
@@ -125,16 +144,17 @@ impl Check<'_> {
         keys.filter(|key| !self.skipped.contains(key)).zip(list).collect()
     }
 
-    fn addresses(&mut self, config: &GatewayConfig) {
+    /// What others may reach asks who they are.
+    pub(super) fn guards(&mut self, grpc: &GrpcConfig, ops: &OpsConfig) {
         let guarded = [
             (
                 "grpc",
                 "the publish API",
-                config.grpc.enabled,
-                config.grpc.insecure || config.grpc.auth.is_configured(),
-                config.grpc.listen,
+                grpc.enabled,
+                grpc.insecure || grpc.auth.is_configured(),
+                grpc.listen,
             ),
-            ("ops", "the operations port", config.ops.enabled, config.ops.insecure, config.ops.listen),
+            ("ops", "the operations port", ops.enabled, ops.insecure, ops.listen),
         ];
         for (section, what, enabled, may_be_reached, listen) in guarded {
             if enabled && !may_be_reached && !listen.ip().is_loopback() {
@@ -147,13 +167,10 @@ impl Check<'_> {
                 self.relate(&format!("{section}.listen"), &format!("{section}.insecure"), problem);
             }
         }
+    }
 
-        let ports = [
-            ("client.listen", true, config.client.listen),
-            ("grpc.listen", config.grpc.enabled, config.grpc.listen),
-            ("ops.listen", config.ops.enabled, config.ops.listen),
-            ("cluster.listen", config.is_clustered(), config.cluster.listen),
-        ];
+    /// Each port that is open, by the key of its address, is another one.
+    pub(super) fn ports(&mut self, ports: &[(&str, bool, SocketAddr)]) {
         let open: Vec<_> = ports.iter().filter(|(_, enabled, _)| *enabled).collect();
         for (index, (key, _, address)) in open.iter().enumerate() {
             for (other, _, taken) in open.iter().take(index) {
@@ -161,6 +178,25 @@ impl Check<'_> {
                     self.relate(key, other, format!("allowed: a port that {other}, {taken}, does not use"));
                 }
             }
+        }
+    }
+
+    pub(super) fn adapter(&mut self, adapter: &AdapterConfig, redis: &LinkConfig) {
+        if adapter.kind != AdapterKind::Memory {
+            for fault in redis.check() {
+                self.complain(&format!("redis.{}", fault.key), fault.problem);
+            }
+        }
+        if adapter.prefix.is_empty() || adapter.prefix.chars().any(char::is_control) {
+            self.complain("adapter.prefix", "allowed: text that is not empty, without control characters");
+        }
+    }
+
+    pub(super) fn log(&mut self, log: &LogConfig) {
+        if telemetry::check_filter(&log.filter).is_err() {
+            let problem =
+                "allowed: off, error, warn, info, debug, trace, also as target=level, comma separated";
+            self.complain("log.filter", problem);
         }
     }
 
@@ -236,16 +272,19 @@ impl Check<'_> {
         }
     }
 
-    fn grpc(&mut self, config: &GatewayConfig) {
-        for fault in config.grpc.auth.faults() {
+    pub(super) fn grpc(&mut self, grpc: &GrpcConfig) {
+        for fault in grpc.limits.faults() {
+            self.complain(&format!("grpc.limits.{}", fault.key), format!("allowed: {}", fault.allowed));
+        }
+        for fault in grpc.auth.faults() {
             self.complain(&format!("grpc.auth.{}", fault.key), fault.problem);
         }
-        let Some(tls) = &config.grpc.tls else { return };
+        let Some(tls) = &grpc.tls else { return };
         self.readable("grpc.tls.cert_file", &tls.cert_file);
         self.readable("grpc.tls.key_file", &tls.key_file);
         if let Some(authorities) = &tls.client_ca_file {
             self.readable("grpc.tls.client_ca_file", authorities);
-            if config.grpc.auth.keys_file.is_none() {
+            if grpc.auth.keys_file.is_none() {
                 let problem =
                     "allowed: together with grpc.auth.keys_file, whose entries say what a certificate may do";
                 self.relate("grpc.tls.client_ca_file", "grpc.auth.keys_file", problem);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Holds Socket.IO clients and delivers what back ends publish.
 #[derive(Clone, Debug, Default, Parser)]
@@ -11,10 +11,27 @@ pub(crate) struct Cli {
     /// For trying and for tests: every namespace open, Engine.IO 3 on, demo page at /, loopback only.
     #[arg(long, global = true)]
     pub(crate) dev: bool,
+    /// What every service of ours is told.
+    #[command(flatten)]
+    pub(crate) arguments: Arguments,
+}
+
+/// Serves the publish API in front of Redis, without clients of its own.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "roomcast-publisher", version)]
+pub(crate) struct PublisherCli {
+    /// What every service of ours is told.
+    #[command(flatten)]
+    pub(crate) arguments: Arguments,
+}
+
+/// Where the configuration is, and what to do with it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Arguments {
     /// Configuration file, TOML or YAML by its extension.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Set one key, such as client.listen=127.0.0.1:3000; stronger than environment and file.
+    /// Set one key, such as ops.listen=127.0.0.1:9000; stronger than environment and file.
     #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub(crate) set: Vec<String>,
     /// Print the effective configuration as TOML and exit.
@@ -67,7 +84,16 @@ impl Cli {
     pub(crate) fn parse() -> Self {
         Parser::parse()
     }
+}
 
+impl PublisherCli {
+    /// As [`Cli::parse`].
+    pub(crate) fn parse() -> Self {
+        Parser::parse()
+    }
+}
+
+impl Arguments {
     /// What the command line asks for; a subcommand goes before the flag of another.
     pub(crate) fn action(&self) -> Action {
         match &self.command {
@@ -91,6 +117,7 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+        PublisherCli::command().debug_assert();
     }
 
     #[test]
@@ -106,7 +133,14 @@ mod tests {
         ];
         for (args, expected) in cases {
             let cli = Cli::try_parse_from([&["roomcast-gateway"], args].concat()).unwrap();
-            assert_eq!(cli.action(), expected, "{args:?}");
+            assert_eq!(cli.arguments.action(), expected, "{args:?}");
         }
+    }
+
+    #[test]
+    fn a_publisher_is_told_the_same_but_knows_no_dev() {
+        let parse = |args: &[&str]| PublisherCli::try_parse_from([&["roomcast-publisher"], args].concat());
+        assert_eq!(parse(&["check-config"]).unwrap().arguments.action(), Action::CheckConfig);
+        assert!(parse(&["--dev"]).is_err());
     }
 }

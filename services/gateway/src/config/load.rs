@@ -6,14 +6,13 @@ use std::path::Path;
 
 use ::config::{Config, ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 use broker::NamespaceConfig;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::check::check;
+use super::check::Settings;
 use super::decode::{DecodeError, Decoder, Offence};
 use super::explain::explain;
 use super::fault::shown;
-use super::{Cli, ConfigFault, GatewayConfig};
+use super::{Arguments, Cli, ConfigFault, GatewayConfig, PublisherConfig};
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "ROOMCAST__";
@@ -26,16 +25,33 @@ pub(crate) fn load(cli: &Cli) -> Result<GatewayConfig, Vec<ConfigFault>> {
     load_with(cli, std::env::vars_os())
 }
 
+/// [`load`], for the process without clients.
+///
+/// # Errors
+/// As there.
+pub(crate) fn load_publisher(arguments: &Arguments) -> Result<PublisherConfig, Vec<ConfigFault>> {
+    load_layers(None, arguments, std::env::vars_os())
+}
+
 /// [`load`], with the environment as an argument.
 fn load_with(
     cli: &Cli,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<GatewayConfig, Vec<ConfigFault>> {
+    load_layers(cli.dev.then(dev_layer), &cli.arguments, environment)
+}
+
+/// What `arguments` and `environment` make of `base`.
+fn load_layers<T: Settings>(
+    base: Option<Layer>,
+    arguments: &Arguments,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<T, Vec<ConfigFault>> {
     let mut layers = Layers::default();
-    if cli.dev {
-        layers.push(Ok(dev_layer()));
+    if let Some(base) = base {
+        layers.push(Ok(base));
     }
-    if let Some(path) = &cli.config {
+    if let Some(path) = &arguments.config {
         layers.push(file_layer(path));
     }
     let mut variables: Vec<_> = environment.into_iter().collect();
@@ -45,17 +61,17 @@ fn load_with(
             layers.push(variable_layer(name, value));
         }
     }
-    for assignment in &cli.set {
+    for assignment in &arguments.set {
         layers.push(flag_layer(assignment));
     }
 
     let file =
-        cli.config.as_deref().map_or_else(|| "configuration".into(), |path| path.display().to_string());
+        arguments.config.as_deref().map_or_else(|| "configuration".into(), |path| path.display().to_string());
     let (tree, mut faults) = layers.merge();
-    let (config, skipped) = decode(&tree, &file, &mut faults);
+    let (config, skipped) = decode::<T>(&tree, &file, &mut faults);
     let Some(config) = config else { return Err(faults) };
     let effective = Config::try_from(&config).map(|config| config.cache).unwrap_or_default();
-    for complaint in check(&config, &skipped) {
+    for complaint in config.complaints(&skipped) {
         let found = find(&tree, &complaint.key).or_else(|| find(&effective, &complaint.key));
         faults.push(ConfigFault {
             origin: origin_of(&tree, &complaint.key, &file),
@@ -214,14 +230,14 @@ fn from_json(origin: &str, json: serde_json::Value) -> Value {
 /// Decodes `tree` again and again, each time without the values found faulty before, until it fits.
 ///
 /// Returns the configuration with defaults in place of what was left out, and the keys left out.
-fn decode(
+fn decode<T: Settings>(
     tree: &Value,
     file: &str,
     faults: &mut Vec<ConfigFault>,
-) -> (Option<GatewayConfig>, HashSet<String>) {
+) -> (Option<T>, HashSet<String>) {
     let mut skipped = HashSet::new();
     loop {
-        let error = match GatewayConfig::deserialize(Decoder::new(tree.clone(), &skipped)) {
+        let error = match T::deserialize(Decoder::new(tree.clone(), &skipped)) {
             Ok(config) => return (Some(config), skipped),
             Err(error) => error,
         };

@@ -14,6 +14,7 @@ mod explain;
 mod fault;
 mod load;
 mod node;
+mod publisher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -26,12 +27,13 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use telemetry::LogConfig;
 
 pub(crate) use adapter::{AdapterConfig, AdapterKind};
-pub(crate) use cli::{Action, Cli};
+pub(crate) use cli::{Action, Arguments, Cli, PublisherCli};
 pub(crate) use client::{ClientConfig, CorsConfig, TlsConfig};
 pub(crate) use cluster::ClusterConfig;
 pub(crate) use fault::ConfigFault;
-pub(crate) use load::load;
+pub(crate) use load::{load, load_publisher};
 pub(crate) use node::NodeConfig;
+pub(crate) use publisher::PublisherConfig;
 
 /// Everything one gateway is told. The default opens no namespace.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

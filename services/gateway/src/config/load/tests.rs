@@ -1,6 +1,7 @@
 //! The layers, their faults, and the page that lists every key.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::*;
 
@@ -17,13 +18,12 @@ impl Files {
     fn write(&self, name: &str, text: &str) -> Cli {
         let path = self.0.path().join(name);
         std::fs::write(&path, text).unwrap();
-        Cli { config: Some(path), ..Cli::default() }
+        cli(Some(path), &[])
     }
 
     fn load(&self, variables: &[(&str, &str)], flags: &[&str]) -> Result<GatewayConfig, Vec<String>> {
         let config = Some(self.0.path().join("gateway.toml"));
-        let set = flags.iter().map(ToString::to_string).collect();
-        self.told(load_with(&Cli { config, set, ..Cli::default() }, environment(variables)))
+        self.told(load_with(&cli(config, flags), environment(variables)))
     }
 
     /// Faults as printed, with paths below the directory.
@@ -32,6 +32,12 @@ impl Files {
         loaded
             .map_err(|faults| faults.iter().map(|fault| fault.to_string().replace(&directory, "")).collect())
     }
+}
+
+/// A command line with this file and these assignments.
+fn cli(config: Option<PathBuf>, flags: &[&str]) -> Cli {
+    let set = flags.iter().map(ToString::to_string).collect();
+    Cli { arguments: Arguments { config, set, ..Arguments::default() }, ..Cli::default() }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -298,17 +304,17 @@ fn credentials_do_not_appear_in_faults() {
 #[test]
 fn files_that_cannot_be_used_are_faults_beside_the_others() {
     let files = Files::new("");
-    let cli = Cli { set: vec!["log.format=xml".into()], ..files.write("gateway.json", "{}") };
+    let json = files.write("gateway.json", "{}").arguments.config;
     assert_eq!(
-        files.told(load_with(&cli, [])).unwrap_err(),
+        files.told(load_with(&cli(json, &["log.format=xml"]), [])).unwrap_err(),
         [
             "gateway.json: unknown format; allowed: a name that ends in .toml, .yaml or .yml",
             "--set log.format: log.format = \"xml\": unknown word; allowed: text, json",
         ]
     );
-    let cli = Cli { config: Some(files.0.path().join("absent.toml")), ..Cli::default() };
+    let absent = Some(files.0.path().join("absent.toml"));
     assert_eq!(
-        files.told(load_with(&cli, [])).unwrap_err(),
+        files.told(load_with(&cli(absent, &[]), [])).unwrap_err(),
         ["absent.toml: cannot be read: No such file or directory (os error 2)"]
     );
 }
@@ -322,8 +328,8 @@ fn dev_opens_everything_unless_told_otherwise() {
     assert_eq!(config.client.listen.to_string(), "127.0.0.1:3000");
 
     let files = Files::new("[engine]\nallow_eio3 = false\n[[namespaces]]\nname = \"/only\"");
-    let cli = Cli { config: Some(files.0.path().join("gateway.toml")), ..dev };
-    let config = load_with(&cli, environment(&[("ROOMCAST__CLIENT__LISTEN", "127.0.0.1:4000")])).unwrap();
+    let dev = Cli { dev: true, ..cli(Some(files.0.path().join("gateway.toml")), &[]) };
+    let config = load_with(&dev, environment(&[("ROOMCAST__CLIENT__LISTEN", "127.0.0.1:4000")])).unwrap();
     assert_eq!(config.namespaces.len(), 1);
     assert_eq!(config.namespaces[0].name, "/only");
     assert!(!config.engine.allow_eio3);
@@ -358,7 +364,12 @@ const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 
 /// The rows of the page's main table: key, default, variable.
 fn rows_of_the_page() -> Vec<(String, String, String)> {
-    let table = PAGE.split("\n## ").find(|section| section.starts_with("Keys")).unwrap();
+    rows_of("Keys\n")
+}
+
+/// The rows of the table in the section whose heading begins so.
+fn rows_of(heading: &str) -> Vec<(String, String, String)> {
+    let table = PAGE.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<_> =
@@ -424,9 +435,92 @@ fn the_page_lists_exactly_the_keys_that_exist() {
     ];
     for section in sections {
         // The answer to an unknown key lists the known ones.
-        let cli = Cli { set: vec![format!("{section}zzzzzzzzzzzzzzzz=1")], ..Cli::default() };
-        let fault = load_with(&cli, []).unwrap_err().remove(0);
+        let fault =
+            load_with(&cli(None, &[&format!("{section}zzzzzzzzzzzzzzzz=1")]), []).unwrap_err().remove(0);
         let (_, known) = fault.problem.split_once("allowed: ").unwrap();
         assert_eq!(listed(section), known.split(", ").map(String::from).collect(), "{section}");
+    }
+}
+
+/// What a publisher makes of these flags alone.
+fn publisher(flags: &[&str]) -> Result<PublisherConfig, Vec<String>> {
+    let loaded = load_layers::<PublisherConfig>(None, &cli(None, flags).arguments, []);
+    loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_publisher_has_to_be_told_which_adapter_the_gateways_have() {
+    let told = publisher(&[]).unwrap_err();
+    assert_eq!(
+        told,
+        [
+            "default: adapter.kind = \"memory\": a publisher has no clients and reaches the gateways by Redis; allowed: redis, redis-sharded, whichever the gateways have (ROOMCAST__ADAPTER__KIND, and ROOMCAST__REDIS__URL for where Redis is)"
+        ]
+    );
+    let config = publisher(&["adapter.kind=redis"]).unwrap();
+    assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.ops.listen.to_string(), "127.0.0.1:9000");
+}
+
+#[test]
+fn what_a_publisher_prints_loads_again_to_the_same() {
+    let config =
+        publisher(&["adapter.kind=redis-sharded", "node.name=p", "grpc.auth.jwt={\"algorithms\":[\"ES256\"],\"jwks_url\":\"https://a.test\",\"audience\":\"a\",\"issuer\":\"i\"}"])
+            .unwrap();
+    let files = Files::new(&config.to_toml().unwrap());
+    let path = files.0.path().join("gateway.toml");
+    let again = load_layers::<PublisherConfig>(None, &cli(Some(path), &[]).arguments, []);
+    assert_eq!(again, Ok(config));
+}
+
+#[test]
+fn rules_between_keys_of_a_publisher_are_checked() {
+    let rows = [
+        (
+            "client.listen=127.0.0.1:3000",
+            "--set client.listen: client: unknown key; allowed: adapter, redis, grpc, ops, log, node, shutdown",
+        ),
+        (
+            "grpc.enabled=false",
+            "--set grpc.enabled: grpc.enabled = \"false\": allowed: true; a publisher serves nothing else",
+        ),
+        (
+            "grpc.listen=127.0.0.1:9000",
+            "default: ops.listen = \"127.0.0.1:9000\": allowed: a port that grpc.listen, 127.0.0.1:9000, does not use",
+        ),
+        (
+            "ops.listen=0.0.0.0:9000",
+            "--set ops.listen: ops.listen = \"0.0.0.0:9000\": not a loopback address, and the operations port has no authentication configured; listen on 127.0.0.1, or set ops.insecure = true (ROOMCAST__OPS__INSECURE=true) to open it to whoever reaches it",
+        ),
+        (
+            "shutdown.deadline_ms=0",
+            "--set shutdown.deadline_ms: shutdown.deadline_ms = \"0\": allowed: an integer from 1 to 3600000",
+        ),
+        (
+            "log.filter=,=",
+            "--set log.filter: log.filter = \",=\": allowed: off, error, warn, info, debug, trace, also as target=level, comma separated",
+        ),
+    ];
+    for (flag, expected) in rows {
+        let told = publisher(&["adapter.kind=redis", flag]).unwrap_err();
+        assert_eq!(told.join("\n"), expected, "{flag}");
+    }
+}
+
+#[test]
+fn the_page_lists_every_key_of_a_publisher_with_its_default() {
+    let mut defaults = BTreeMap::new();
+    let toml = PublisherConfig::default().to_toml().unwrap();
+    flatten("", &toml::from_str(&toml).unwrap(), &mut defaults);
+    let own = rows_of("Keys of the publisher");
+    let names: Vec<&str> = own.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(names, ["adapter.kind", "node.name", "shutdown.deadline_ms"]);
+    let shared = rows_of_the_page();
+    for (key, value) in &defaults {
+        let row = own.iter().chain(&shared).find(|row| row.0 == *key);
+        assert_eq!(row.map(|row| &row.1), Some(value), "{key}");
+    }
+    for (key, _, variable) in &own {
+        assert_eq!(*variable, format!("ROOMCAST__{}", key.to_uppercase().replace('.', "__")));
     }
 }
