@@ -35,6 +35,11 @@ pub struct PublishConfig {
     pub stream_bytes_max: NonZeroU32,
     /// Calls and streams open at once on one connection; the caller's library holds back the next. Default 1000.
     pub calls_per_connection_max: NonZeroU32,
+    /// How long a publish with an idempotency key is remembered, in ms: a retry within that time is answered with
+    /// the first answer. Default 120000.
+    pub idempotency_window_ms: NonZeroU32,
+    /// Publishes with an idempotency key that one process remembers; the oldest make room. Default 100000.
+    pub idempotency_keys_max: NonZeroU32,
 }
 
 /// A value that contradicts another one or a fixed limit.
@@ -60,6 +65,8 @@ impl Default for PublishConfig {
             stream_messages_max: limit(256),
             stream_bytes_max: limit(4 * 1024 * 1024),
             calls_per_connection_max: limit(1000),
+            idempotency_window_ms: limit(120_000),
+            idempotency_keys_max: limit(100_000),
         }
     }
 }

@@ -30,11 +30,6 @@ pub(crate) fn report(report: i32) -> Result<ReportLevel, FieldFault> {
     }
 }
 
-/// Refuses what would be ignored: a caller that names its publish relies on not publishing twice.
-pub(crate) fn no_idempotency_key(key: &str) -> Result<(), FieldFault> {
-    if key.is_empty() { Ok(()) } else { Err(FieldFault::new("idempotency_key", Rule::NotServed)) }
-}
-
 /// A report as callers see it.
 pub(crate) fn reach(reach: Reach) -> v1::Reach {
     let dropped = reach.sockets_dropped;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use socketio::{NamespaceName, SocketId};
 use tokio::sync::mpsc;
 
+use crate::idempotency::IdempotencyKey;
+
 /// Where published messages go: the shards of this process, or Redis alone.
 pub trait Dispatch: Clone + Send + Sync + 'static {
     /// Hands one broadcast over and waits while queues are full, which is what holds back callers.
@@ -59,6 +61,26 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         event: Event,
         wait: Option<Duration>,
     ) -> impl Future<Output = Result<(Vec<ServerAnswer>, Coverage), Unavailable>> + Send;
+
+    /// Claims a named publish for this process among all of the cluster. One process knows by itself.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; nothing was claimed.
+    fn claim(&self, key: IdempotencyKey) -> impl Future<Output = Result<Claim, Unavailable>> + Send {
+        let _ = key;
+        async { Ok(Claim::First) }
+    }
+
+    /// Says what became of a claimed publish, to be known for `window`; `None`: nothing, a retry may publish.
+    fn settle(
+        &self,
+        key: IdempotencyKey,
+        answer: Option<Bytes>,
+        window: Duration,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (key, answer, window);
+        async {}
+    }
 }
 
 /// One server's answer to an event.
@@ -68,6 +90,17 @@ pub struct ServerAnswer {
     pub node: String,
     /// JSON text.
     pub value: Bytes,
+}
+
+/// What a cluster knows of a named publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing: whoever asked is to publish, and to [`Dispatch::settle`] it.
+    First,
+    /// Another process is publishing it.
+    Running,
+    /// It was published, and this was the answer.
+    Settled(Bytes),
 }
 
 /// One part of what a call brings. The nodes of a cluster tell at different times: answers of one may come before

@@ -45,8 +45,6 @@ pub(crate) enum Rule {
     NotAShare,
     #[error("is a value that this version does not know")]
     UnknownValue,
-    #[error("is not served by this version: leave it empty")]
-    NotServed,
     #[error("{0}")]
     Event(EventFault),
     #[error("{0}")]
@@ -69,13 +67,6 @@ impl FieldFault {
         let field = if self.field.is_empty() { field.to_owned() } else { self.field };
         Self { field, ..self }
     }
-
-    fn code(&self) -> Code {
-        match self.rule {
-            Rule::NotServed => Code::Unimplemented,
-            _ => Code::InvalidArgument,
-        }
-    }
 }
 
 impl From<EventFault> for FieldFault {
@@ -93,7 +84,7 @@ impl From<FieldFault> for Status {
     // The field also as `google.rpc.BadRequest`, for callers that look for it by program.
     fn from(fault: FieldFault) -> Self {
         let details = ErrorDetails::with_bad_request_violation(&fault.field, fault.rule.to_string());
-        Self::with_error_details(fault.code(), fault.to_string(), details)
+        Self::with_error_details(Code::InvalidArgument, fault.to_string(), details)
     }
 }
 
@@ -172,7 +163,6 @@ mod tests {
     fn errors_in_streams_carry_the_numbers_of_grpc() {
         assert_eq!(in_stream(&Unavailable("Redis is away".into()).into()).code, 14);
         assert_eq!(in_stream(&FieldFault::new("event", Rule::Empty).into()).code, 3);
-        assert_eq!(in_stream(&FieldFault::new("idempotency_key", Rule::NotServed).into()).code, 12);
     }
 
     #[test]

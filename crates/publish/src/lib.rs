@@ -15,6 +15,7 @@ mod fetch;
 mod guard;
 mod http;
 mod id;
+mod idempotency;
 mod operations;
 mod publishing;
 mod server;
@@ -28,9 +29,10 @@ pub use auth::{
 };
 pub use config::{ConfigFault, PublishConfig};
 pub use dispatch::{
-    CallAnswer, CallEnd, CallEvent, CallRefused, Coverage, Dispatch, Dropped, Reach, Receipt, ReportLevel,
-    ServerAnswer, Unavailable,
+    CallAnswer, CallEnd, CallEvent, CallRefused, Claim, Coverage, Dispatch, Dropped, Reach, Receipt,
+    ReportLevel, ServerAnswer, Unavailable,
 };
 pub use id::{MESSAGE_ID_CHARS, MessageId};
+pub use idempotency::IdempotencyKey;
 pub use server::{Access, AccessError, ServeError, serve, serve_with};
 pub use tls::TlsFault;

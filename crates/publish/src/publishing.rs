@@ -15,6 +15,7 @@ use crate::convert;
 use crate::dispatch::{Dispatch, ReportLevel};
 use crate::error::{FieldFault, Rule};
 use crate::id::MessageId;
+use crate::idempotency::{IdempotencyKey, Remembered};
 
 /// What every call needs, in front of one [`Dispatch`].
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Publishing<D> {
     pub(crate) dispatch: D,
     pub(crate) config: Arc<PublishConfig>,
     pub(crate) metrics: Arc<PublishMetrics>,
+    /// Publishes that have a name.
+    pub(crate) remembered: Remembered,
     /// True once streams have to end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -54,10 +57,8 @@ impl<D: Dispatch> Publishing<D> {
     pub(crate) fn check(
         &self,
         message: Option<v1::Message>,
-        idempotency_key: &str,
         report: i32,
     ) -> Result<(Broadcast, ReportLevel), FieldFault> {
-        convert::no_idempotency_key(idempotency_key)?;
         let level = convert::report(report)?;
         let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
         let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
@@ -68,11 +69,20 @@ impl<D: Dispatch> Publishing<D> {
     pub(crate) async fn deliver_batch(
         &self,
         request: v1::PublishBatchRequest,
-    ) -> Result<Vec<v1::Published>, Status> {
+        caller: &str,
+    ) -> Result<v1::PublishBatchResponse, Status> {
         let v1::PublishBatchRequest { messages, idempotency_key, report } = request;
-        convert::no_idempotency_key(&idempotency_key)?;
+        let key = IdempotencyKey::new(caller, &idempotency_key)?;
         let level = convert::report(report)?;
         let broadcasts = self.check_batch(messages)?;
+        self.once(key, self.clone().deliver_all(broadcasts, level)).await
+    }
+
+    async fn deliver_all(
+        self,
+        broadcasts: Vec<Broadcast>,
+        level: ReportLevel,
+    ) -> Result<v1::PublishBatchResponse, Status> {
         let count = broadcasts.len();
         let mut published = Vec::with_capacity(count);
         for (nth, broadcast) in broadcasts.into_iter().enumerate() {
@@ -86,7 +96,7 @@ impl<D: Dispatch> Publishing<D> {
             })?;
             published.push(answer);
         }
-        Ok(published)
+        Ok(v1::PublishBatchResponse { published })
     }
 
     fn check_batch(&self, messages: Vec<v1::Message>) -> Result<Vec<Broadcast>, FieldFault> {

@@ -30,6 +30,7 @@ use crate::config::{PublishConfig, size};
 use crate::dispatch::Dispatch;
 use crate::guard::Guarded;
 use crate::http;
+use crate::idempotency::Remembered;
 use crate::publishing::Publishing;
 use crate::tls::{Tls, TlsFault};
 
@@ -136,7 +137,11 @@ pub async fn serve_with<D: Dispatch>(
     };
     let calls_max = config.calls_per_connection_max.get();
     let metrics = Arc::new(PublishMetrics::new());
-    let publishing = Publishing { dispatch, config: Arc::new(config), metrics, stopping };
+    let remembered = Remembered::new(
+        Duration::from_millis(u32::from(config.idempotency_window_ms).into()),
+        size(config.idempotency_keys_max),
+    );
+    let publishing = Publishing { dispatch, config: Arc::new(config), metrics, remembered, stopping };
     let open = rpcs(Router::new(), health);
     let open = rpcs(open, reflection().build_v1()?);
     let open = rpcs(open, reflection().build_v1alpha()?).merge(http::open_routes());

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::Caller;
 use crate::dispatch::Dispatch;
+use crate::idempotency::IdempotencyKey;
 use crate::publishing::Publishing;
 use crate::stream;
 
@@ -16,10 +17,18 @@ impl<D: Dispatch> Publisher for Publishing<D> {
         &self,
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
+        let caller = caller_of(&request);
         let v1::PublishRequest { message, idempotency_key, report } = request.into_inner();
         let publish = async {
-            let (broadcast, level) = self.check(message, &idempotency_key, report)?;
-            self.deliver(broadcast, level).await
+            let key = IdempotencyKey::new(&caller, &idempotency_key)?;
+            let (broadcast, level) = self.check(message, report)?;
+            match key {
+                None => self.deliver(broadcast, level).await,
+                Some(_) => {
+                    let service = self.clone();
+                    self.once(key, async move { service.deliver(broadcast, level).await }).await
+                }
+            }
         };
         let v1::Published { message_id, reach } = self.measured(publish).await?;
         Ok(Response::new(v1::PublishResponse { message_id, reach }))
@@ -29,8 +38,8 @@ impl<D: Dispatch> Publisher for Publishing<D> {
         &self,
         request: Request<v1::PublishBatchRequest>,
     ) -> Result<Response<v1::PublishBatchResponse>, Status> {
-        let published = self.measured(self.deliver_batch(request.into_inner())).await?;
-        Ok(Response::new(v1::PublishBatchResponse { published }))
+        let caller = caller_of(&request);
+        self.measured(self.deliver_batch(request.into_inner(), &caller)).await.map(Response::new)
     }
 
     type PublishStreamStream = ReceiverStream<Result<v1::PublishStreamResponse, Status>>;
@@ -99,4 +108,9 @@ impl<D: Dispatch> Publisher for Publishing<D> {
     ) -> Result<Response<v1::ServerSideEmitResponse>, Status> {
         self.measured(self.server_side_emit(request.into_inner())).await.map(Response::new)
     }
+}
+
+/// The name of whoever calls; empty on a server without authentication.
+fn caller_of<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Caller>().map(|caller| caller.identity.name.clone()).unwrap_or_default()
 }

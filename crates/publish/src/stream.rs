@@ -1,9 +1,14 @@
 //! `PublishStream`: many messages on their way at once, answers in order, callers held back by a window.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use roomcast_proto::v1::{PublishStreamRequest, PublishStreamResponse, publish_stream_response::Outcome};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -12,6 +17,7 @@ use crate::config::size;
 use crate::dispatch::Dispatch;
 use crate::error::in_stream;
 use crate::guard;
+use crate::idempotency::IdempotencyKey;
 use crate::publishing::Publishing;
 
 type Answer = Result<PublishStreamResponse, Status>;
@@ -48,6 +54,7 @@ async fn run<D: Dispatch>(
     let mut room = None;
     let mut reading = true;
     let mut last = None;
+    let mut queue = Queue::default();
     while reading || !on_their_way.is_empty() {
         tokio::select! {
             biased;
@@ -71,7 +78,8 @@ async fn run<D: Dispatch>(
                     (Ok(Some(request)), Some(room)) => {
                         let bytes = message_bytes(&request);
                         bytes_on_their_way += bytes;
-                        let answer = answer(&service, caller.as_ref(), request);
+                        let turn = queue.turn(!request.idempotency_key.is_empty());
+                        let answer = answer(&service, caller.as_ref(), request, turn);
                         on_their_way.push_back(async move { (room, bytes, answer.await) });
                     }
                     (Err(status), _) => {
@@ -98,15 +106,32 @@ async fn answer<D: Dispatch>(
     service: &Publishing<D>,
     caller: Option<&Caller>,
     request: PublishStreamRequest,
+    turn: Option<Turn>,
 ) -> PublishStreamResponse {
     let PublishStreamRequest { sequence, message, idempotency_key, report } = request;
     let publish = async {
+        let name = caller.map_or("", |caller| &caller.identity.name);
+        let key = IdempotencyKey::new(name, &idempotency_key)?;
         if let (Some(caller), Some(message)) = (caller, &message) {
             guard::message(caller, message, "message")?;
             caller.spend(1)?;
         }
-        let (broadcast, level) = service.check(message, &idempotency_key, report)?;
-        service.deliver(broadcast, level).await
+        let (broadcast, level) = service.check(message, report)?;
+        match (key, turn) {
+            (None, None) => service.deliver(broadcast, level).await,
+            (None, Some(turn)) => turn.take(service.deliver(broadcast, level)).await,
+            (Some(_), turn) => {
+                let named = service.clone();
+                let publish = async move {
+                    let publish = named.deliver(broadcast, level);
+                    match turn {
+                        Some(turn) => turn.take(publish).await,
+                        None => publish.await,
+                    }
+                };
+                service.once(key, publish).await
+            }
+        }
     };
     let outcome = match service.measured(publish).await {
         Ok(published) => Outcome::Published(published),
@@ -120,4 +145,52 @@ fn message_bytes(request: &PublishStreamRequest) -> usize {
     request.message.as_ref().map_or(0, |message| {
         message.arguments.len() + message.attachments.iter().map(|part| part.len()).sum::<usize>()
     })
+}
+
+/// The order of one stream where messages do not take their places at once: those with a name ask first whether
+/// they are retries, and the ones behind them wait so long.
+#[derive(Default)]
+struct Queue {
+    /// Fires, or is dropped, when the message before has taken its place or never will.
+    before: Option<oneshot::Receiver<Infallible>>,
+}
+
+/// One message's place in a [`Queue`].
+struct Turn {
+    before: Option<oneshot::Receiver<Infallible>>,
+    after: oneshot::Sender<Infallible>,
+}
+
+impl Queue {
+    /// The turn of the next message; `None` if it has nothing to wait for and nobody has to wait for it.
+    fn turn(&mut self, is_named: bool) -> Option<Turn> {
+        let before = self
+            .before
+            .take_if(|before| matches!(before.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        self.before = None;
+        if before.is_none() && !is_named {
+            return None;
+        }
+        let (after, next) = oneshot::channel();
+        self.before = Some(next);
+        Some(Turn { before, after })
+    }
+}
+
+impl Turn {
+    /// Publishes once all before have taken their places; its own is taken at the first poll.
+    async fn take<F: Future>(self, publish: F) -> F::Output {
+        let Self { before, after } = self;
+        if let Some(before) = before {
+            before.await.ok();
+        }
+        let mut publish = pin!(publish);
+        match futures_util::poll!(publish.as_mut()) {
+            Poll::Ready(published) => published,
+            Poll::Pending => {
+                drop(after);
+                publish.await
+            }
+        }
+    }
 }

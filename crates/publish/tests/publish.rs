@@ -117,9 +117,9 @@ async fn a_broken_rule_is_named_and_nothing_is_published() {
         (v1::PublishRequest::default(), Code::InvalidArgument, "message: is required"),
         (v1::PublishRequest { report: 9, ..publish(numbered(0)) }, Code::InvalidArgument, "report: "),
         (
-            v1::PublishRequest { idempotency_key: "k".into(), ..publish(numbered(0)) },
-            Code::Unimplemented,
-            "idempotency_key: ",
+            v1::PublishRequest { idempotency_key: "k".repeat(129), ..publish(numbered(0)) },
+            Code::InvalidArgument,
+            "idempotency_key: has 129 bytes",
         ),
         (of(|m| m.event.clear()), Code::InvalidArgument, "message.event: event name is empty"),
         (of(|m| m.event = "disconnect".into()), Code::InvalidArgument, "message.event: "),

@@ -5,6 +5,7 @@
 
 mod both;
 mod carrier;
+mod claims;
 mod dispatch;
 mod start;
 
@@ -39,6 +40,8 @@ pub(crate) enum ClusterCommand {
     Unsubscribe(u8, Subscription),
     /// Ask the other nodes.
     Ask(Ask, Duration, mpsc::Sender<Part>),
+    /// Ask Redis; `None` if it does not answer.
+    Query(redis_link::Query, oneshot::Sender<Option<redis_link::Reply>>),
     /// The process ends: take back what Redis knows of it.
     Leave(oneshot::Sender<()>),
 }
@@ -58,14 +61,16 @@ pub(crate) enum Published {
 pub(crate) struct ClusterHandle {
     commands: mpsc::Sender<ClusterCommand>,
     can_publish: Arc<AtomicBool>,
+    /// What keys in Redis begin with.
+    prefix: Arc<str>,
 }
 
 impl ClusterHandle {
     /// A handle, and what the thread needs to serve it.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<ClusterCommand>, Arc<AtomicBool>) {
+    pub(crate) fn new(prefix: &str) -> (Self, mpsc::Receiver<ClusterCommand>, Arc<AtomicBool>) {
         let (commands, inbox) = mpsc::channel(CLUSTER_COMMANDS_MAX);
         let can_publish = Arc::new(AtomicBool::new(false));
-        (Self { commands, can_publish: can_publish.clone() }, inbox, can_publish)
+        (Self { commands, can_publish: can_publish.clone(), prefix: prefix.into() }, inbox, can_publish)
     }
 
     /// The queue of the thread.

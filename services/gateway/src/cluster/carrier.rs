@@ -36,6 +36,9 @@ const INQUIRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Redis may take over the last words of this node.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// Set in the numbers of questions to Redis that are not the node's.
+const OWN_QUERY: u64 = 1 << 63;
+
 /// Everything that the thread starts with.
 pub(crate) struct CarrierStart {
     pub(crate) node: ClusterConfig,
@@ -84,6 +87,9 @@ struct Carrier {
     /// Who waits for what became of a publish.
     tickets: HashMap<u64, oneshot::Sender<Published>>,
     ticket_count: u64,
+    /// Who waits for an answer of Redis.
+    queries: HashMap<u64, oneshot::Sender<Option<redis_link::Reply>>>,
+    query_count: u64,
     asks: HashMap<AskId, mpsc::Sender<Part>>,
     ask_count: u64,
     leaving: Option<oneshot::Sender<()>>,
@@ -110,6 +116,8 @@ impl Carrier {
             metrics: ClusterMetrics::new(),
             tickets: HashMap::new(),
             ticket_count: 0,
+            queries: HashMap::new(),
+            query_count: 0,
             asks: HashMap::new(),
             ask_count: 0,
             leaving: None,
@@ -186,6 +194,12 @@ impl Carrier {
             Event::Unsubscribed(_) => {}
             Event::Published { ticket, result } => self.handle_published(ticket, result),
             Event::PublishesLost(count) => self.metrics.publishes_lost(count),
+            Event::Answer { id, result } if id & OWN_QUERY != 0 => {
+                if let Some(reply) = self.queries.remove(&id) {
+                    // Whoever asked may have gone.
+                    reply.send(result.ok()).ok();
+                }
+            }
             Event::Answer { id, result } => {
                 let reply = result.map_or(cluster::Reply::Failed, reply_of);
                 self.node.handle_reply(cluster::QueryId(id), &reply);
@@ -257,6 +271,11 @@ impl Carrier {
                     // Whoever asked sees that no part comes.
                     Err(fault) => telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() }),
                 }
+            }
+            ClusterCommand::Query(query, reply) => {
+                self.query_count += 1;
+                self.queries.insert(OWN_QUERY | self.query_count, reply);
+                self.link.query(OWN_QUERY | self.query_count, query);
             }
             ClusterCommand::Leave(left) => {
                 self.node.leave();

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use adapter::{Action, Broadcast, Event, Operation, Outcome};
 use broker::Publication;
+use bytes::Bytes;
 use cluster::{Ask, Part};
-use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, ServerAnswer, Unavailable};
+use publish::{
+    CallEvent, CallRefused, Claim, Coverage, Dispatch, IdempotencyKey, Receipt, ReportLevel, ServerAnswer,
+    Unavailable,
+};
 use socketio::NamespaceName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -109,6 +113,19 @@ impl Dispatch for Nodes {
             }
         }
         Ok((answers, coverage))
+    }
+
+    async fn claim(&self, key: IdempotencyKey) -> Result<Claim, Unavailable> {
+        match &self.cluster {
+            Some(cluster) => cluster.claim(key).await,
+            None => Ok(Claim::First),
+        }
+    }
+
+    async fn settle(&self, key: IdempotencyKey, answer: Option<Bytes>, window: Duration) {
+        if let Some(cluster) = &self.cluster {
+            cluster.settle(key, answer, window).await;
+        }
     }
 }
 

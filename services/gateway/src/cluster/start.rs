@@ -33,7 +33,7 @@ impl ClusterStart {
         directory: Directory,
         entropy: &mut StdRng,
     ) -> Self {
-        let (handle, commands, can_publish) = ClusterHandle::new();
+        let (handle, commands, can_publish) = ClusterHandle::new(&node.prefix);
         let rng = StdRng::from_rng(entropy);
         let link_seed = entropy.next_u64();
         let carrier = CarrierStart { node, link, rng, link_seed, commands, can_publish, shards, directory };
