@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { stringify as toToml } from "smol-toml";
@@ -22,6 +22,9 @@ export const REPOSITORY = resolve(fileURLToPath(import.meta.url), "../../..");
 export const GATEWAY = process.env.ROOMCAST_GATEWAY
   ? resolve(process.env.ROOMCAST_GATEWAY)
   : join(process.env.CARGO_TARGET_DIR ?? join(REPOSITORY, "target"), "debug/roomcast-gateway");
+
+/** The program without clients, beside the gateway unless `ROOMCAST_PUBLISHER` names another. */
+export const PUBLISHER = resolve(process.env.ROOMCAST_PUBLISHER ?? join(dirname(GATEWAY), "roomcast-publisher"));
 
 /** Whether Node's own server stands in for the gateway: what only Roomcast promises is left out then. */
 export const IS_REFERENCE = GATEWAY.endsWith("reference-server.mjs");
@@ -52,16 +55,23 @@ export function tokenHash(token) {
  * `config`: content of its configuration file; without one it runs with `--dev`. `env`: further variables.
  */
 export async function startGateway({ config, env = {} } = {}) {
-  const gateway = new Gateway(config, env, {
-    client: await freePort(),
-    grpc: await freePort(),
-    ops: await freePort(),
-  });
+  const client = await freePort();
+  const own = { ROOMCAST__CLIENT__LISTEN: `127.0.0.1:${client}`, ROOMCAST__CLIENT__BUNDLE_DIR: BUNDLE_DIR };
+  const ports = { client, grpc: await freePort(), ops: await freePort() };
+  const gateway = new Service(GATEWAY, config ?? "--dev", { ...own, ...env }, ports);
   await gateway.start();
   return gateway;
 }
 
-class Gateway {
+/** Starts a publisher, which serves no clients, and waits until it is ready; arguments as of {@link startGateway}. */
+export async function startPublisher({ config, env = {} } = {}) {
+  const publisher = new Service(PUBLISHER, config, env, { grpc: await freePort(), ops: await freePort() });
+  await publisher.start();
+  return publisher;
+}
+
+class Service {
+  #program;
   #config;
   #env;
   #ports;
@@ -72,7 +82,9 @@ class Gateway {
   /** What the server wrote to its two outputs so far. */
   log = "";
 
-  constructor(config, env, ports) {
+  /** `config`: content of its file, or the flag that stands for one; `ports`: `client`, `grpc`, `ops`. */
+  constructor(program, config, env, ports) {
+    this.#program = program;
     this.#config = config;
     this.#env = env;
     this.#ports = ports;
@@ -111,16 +123,14 @@ class Gateway {
 
   /** Starts the process on the same ports as ever and waits until it is ready. */
   async start() {
-    assert.ok(existsSync(GATEWAY), `${GATEWAY} is missing: cargo build -p roomcast-gateway, or set ROOMCAST_GATEWAY`);
-    this.#process = spawn(GATEWAY, this.#arguments(), {
-      env: {
-        ...process.env,
-        ROOMCAST__CLIENT__LISTEN: `127.0.0.1:${this.#ports.client}`,
-        ROOMCAST__GRPC__LISTEN: this.grpcAddress,
-        ROOMCAST__OPS__LISTEN: `127.0.0.1:${this.#ports.ops}`,
-        ROOMCAST__CLIENT__BUNDLE_DIR: BUNDLE_DIR,
-        ...this.#env,
-      },
+    const missing = "is missing: cargo build -p roomcast-gateway -p roomcast-publisher, or set ROOMCAST_GATEWAY";
+    assert.ok(existsSync(this.#program), `${this.#program} ${missing}`);
+    const listen = {
+      ROOMCAST__GRPC__LISTEN: this.grpcAddress,
+      ROOMCAST__OPS__LISTEN: `127.0.0.1:${this.#ports.ops}`,
+    };
+    this.#process = spawn(this.#program, this.#arguments(), {
+      env: { ...process.env, ...listen, ...this.#env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const output of [this.#process.stdout, this.#process.stderr]) {
@@ -130,7 +140,8 @@ class Gateway {
   }
 
   #arguments() {
-    if (!this.#config) return ["--dev"];
+    if (!this.#config) return [];
+    if (typeof this.#config === "string") return [this.#config];
     const file = join(this.#folder, "gateway.toml");
     writeFileSync(file, toToml(this.#config));
     return ["--config", file];

@@ -33,7 +33,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn set_up() -> Tally {
-    let mut tally = check(&mut workspace::cargo(&["build", "--package", "roomcast-gateway"]));
+    let services = ["build", "--package", "roomcast-gateway", "--package", "roomcast-publisher"];
+    let mut tally = check(&mut workspace::cargo(&services));
     let steps = [
         ("Node.js", tools::node()),
         ("npm packages", tools::npm_packages()),

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { startGateway } from "../../clients/harness.mjs";
+import { startGateway, startPublisher } from "../../clients/harness.mjs";
 import { callOptions, connectPublisher } from "../../clients/publisher.mjs";
 
 /** How long calls over the cluster may take, in ms: what Node gives its own requests. */
@@ -25,6 +25,9 @@ export const GATEWAY_CAN = [
   "rooms",
 ];
 
+/** What a publisher can do: the same, without clients. */
+export const PUBLISHER_CAN = GATEWAY_CAN.filter((each) => each !== "serve");
+
 export class GatewayParticipant {
   kind = "gateway";
   can = new Set(GATEWAY_CAN);
@@ -39,10 +42,21 @@ export class GatewayParticipant {
     return new GatewayParticipant(name, gateway);
   }
 
+  /** `gateway`: the process, as the harness started it. */
   constructor(name, gateway) {
     this.name = name;
     this.#gateway = gateway;
     this.#calls = connectPublisher(gateway.grpcAddress);
+  }
+
+  /** The calls of its publish API, as the library makes them. */
+  get calls() {
+    return this.#calls;
+  }
+
+  /** `host:port` of its publish API. */
+  get grpcAddress() {
+    return this.#gateway.grpcAddress;
   }
 
   get url() {
@@ -168,6 +182,19 @@ export class GatewayParticipant {
     const parts = [];
     for await (const part of this.#calls[method](request, ...callOptions())) parts.push(part);
     return parts;
+  }
+}
+
+/** A publisher: the same calls, by a process without clients. */
+export class PublisherParticipant extends GatewayParticipant {
+  kind = "publisher";
+  can = new Set(PUBLISHER_CAN);
+
+  /** Starts one on this Redis; options as of a gateway. */
+  static async start(name, { redis, adapter = "redis", mode, env = {} }) {
+    const variables = { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url };
+    if (mode) variables.ROOMCAST__ADAPTER__MODE = mode;
+    return new PublisherParticipant(name, await startPublisher({ env: { ...variables, ...env } }));
   }
 }
 

@@ -4,19 +4,19 @@ import { after, before, describe, test } from "node:test";
 
 import { Capture } from "./capture.mjs";
 import { Cluster, stopAll } from "./cluster.mjs";
-import { KINDS, startParticipant } from "./participants.mjs";
+import { KINDS, OURS, startParticipant } from "./participants.mjs";
 import { startRedis } from "./redis.mjs";
 
 /** Whether gateways take part; without them, in a reference run, the participants of Node prove the cells themselves. */
 export const WITH_GATEWAYS = process.env.ROOMCAST_CLUSTER_REFERENCE !== "1";
 
 /**
- * `specs`: options of each participant by its name; gateways are left out of a reference run. `operations`:
+ * `specs`: options of each participant by its name; ours are left out of a reference run. `operations`:
  * rows as in operations.mjs. `isSound`: of which captured messages it is asked that Node servers survive them.
  * `start`: starts Redis, if it is not a single server.
  */
 export function matrix(title, { specs, operations, mode, isSound = () => true, start = startRedis }) {
-  const taking = Object.entries(specs).filter(([, { kind }]) => kind !== "gateway" || WITH_GATEWAYS);
+  const taking = Object.entries(specs).filter(([, { kind }]) => !OURS.includes(kind) || WITH_GATEWAYS);
   describe(title, () => {
     let redis, capture, cluster;
     let participants = [];

@@ -3,7 +3,7 @@
 import { fileURLToPath } from "node:url";
 
 import { NodeChild } from "./child.mjs";
-import { GATEWAY_CAN, GatewayParticipant } from "./gateway.mjs";
+import { GATEWAY_CAN, GatewayParticipant, PUBLISHER_CAN, PublisherParticipant } from "./gateway.mjs";
 
 const FOLDER = fileURLToPath(new URL("../nodes/", import.meta.url));
 
@@ -24,13 +24,17 @@ export const KINDS = {
   "emitter-5": { script: "emitter-5.mjs", can: [...MODERN, "move", "disconnect", "tell"] },
   "emitter-3": { script: "emitter-3.mjs", can: ["emit", "binary"] },
   gateway: { can: [...GATEWAY_CAN] },
+  publisher: { can: [...PUBLISHER_CAN] },
 };
 
-/** Starts a participant of `kind`, a Node process or a gateway, on this Redis. */
+/** Kinds that are ours. */
+export const OURS = ["gateway", "publisher"];
+
+/** Starts a participant of `kind`, a Node process or one of ours, on this Redis. */
 export function startParticipant(name, { kind, ...options }) {
-  return kind === "gateway"
-    ? GatewayParticipant.start(name, options)
-    : NodeParticipant.start(name, { kind, ...options });
+  if (kind === "gateway") return GatewayParticipant.start(name, options);
+  if (kind === "publisher") return PublisherParticipant.start(name, options);
+  return NodeParticipant.start(name, { kind, ...options });
 }
 
 class NodeParticipant {

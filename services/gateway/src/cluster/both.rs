@@ -40,6 +40,9 @@ struct Merged {
     /// How each side has ended.
     here: Option<(CallEnd, Coverage)>,
     elsewhere: Option<cluster::Coverage>,
+    /// Sockets of other nodes that were asked, and answers of theirs.
+    asked_elsewhere: u64,
+    answered_elsewhere: u64,
     all_asked_here: bool,
     all_asked_elsewhere: bool,
     said_all_asked: bool,
@@ -62,9 +65,15 @@ impl Merged {
 
     fn take_elsewhere(&mut self, part: Option<Part>) -> Option<CallEvent> {
         match part? {
-            Part::Called(clients) => return Some(CallEvent::Asked(clients)),
+            Part::Called(clients) => {
+                self.asked_elsewhere = self.asked_elsewhere.saturating_add(clients);
+                return Some(CallEvent::Asked(clients));
+            }
             Part::AllCalled => self.all_asked_elsewhere = true,
-            Part::Acknowledged(argument) => return Some(CallEvent::Answer(answer_of(&argument))),
+            Part::Acknowledged(argument) => {
+                self.answered_elsewhere += 1;
+                return Some(CallEvent::Answer(answer_of(&argument)));
+            }
             Part::End(coverage) => self.elsewhere = Some(coverage),
             Part::Outcome(_) | Part::Served(_) => {}
         }
@@ -80,7 +89,8 @@ impl Merged {
     fn end(self) -> CallEvent {
         let (mut end, mut coverage) = self.here.unwrap_or((CallEnd::Overrun, Coverage::default()));
         if let Some(others) = self.elsewhere {
-            if others.answered < others.asked && end == CallEnd::All {
+            let all = others.answered >= others.asked && self.answered_elsewhere >= self.asked_elsewhere;
+            if !all && end == CallEnd::All {
                 end = CallEnd::Timeout;
             }
             coverage.nodes_asked += others.asked;
