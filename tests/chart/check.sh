@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Renders the chart, and asks the gateway itself about the configuration that the chart writes.
+# Renders the chart, and asks gateway and publisher themselves about the configurations that the chart writes.
 #
-# ROOMCAST_GATEWAY names the binary. Helm is taken from PATH or .tools, or installed into .tools by `go install`.
+# ROOMCAST_GATEWAY names the binary; roomcast-publisher is beside it. Helm is taken from PATH or .tools, or installed into .tools by `go install`.
 # The last line is `N passed, N failed`; the exit code is 0 when nothing failed.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 chart=$root/helm/roomcast
 override=$root/tests/chart/override.yaml
 several=$root/tests/chart/cluster.yaml
+publishers=$root/tests/chart/publisher.yaml
 PATH=$root/.tools:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -54,18 +55,26 @@ gateway_is_named() {
     echo "set ROOMCAST_GATEWAY to the binary (cargo build --package roomcast-gateway)"
     return 1
   fi
+  publisher=$(dirname "$ROOMCAST_GATEWAY")/roomcast-publisher
+  [ -x "$publisher" ] || { echo "no $publisher (cargo build --package roomcast-publisher)"; return 1; }
 }
 
-# render NAME ARGUMENT...: NAME.yaml, and the gateway's file of it, NAME.toml.
+# file NAME OF: what the ConfigMap in NAME.yaml holds as OF.toml.
+file() {
+  awk -v begin="^  $2\\\\.toml: \\\\|" '
+    $0 ~ begin { inside = 1; next }
+    inside && !/^    / && NF { inside = 0 }
+    inside { print substr($0, 5) }
+  ' "$work/$1.yaml"
+}
+
+# render NAME ARGUMENT...: NAME.yaml, and the files of it, NAME.toml of the gateway and NAME-publisher.toml.
 render() {
   local name=$1
   shift
   helm template release "$chart" --kube-version "$KUBERNETES" "$@" >"$work/$name.yaml" || return
-  awk '
-    /^  gateway\.toml: \|/ { inside = 1; next }
-    inside && !/^    / && NF { inside = 0 }
-    inside { print substr($0, 5) }
-  ' "$work/$name.yaml" >"$work/$name.toml"
+  file "$name" gateway >"$work/$name.toml"
+  file "$name" publisher >"$work/$name-publisher.toml"
   [ -s "$work/$name.toml" ] || { echo "no gateway.toml in what was rendered"; return 1; }
 }
 
@@ -119,6 +128,32 @@ several_gateways_are_a_cluster() {
   grep --quiet "secretName: roomcast-node" "$work/several.yaml" && grep --quiet "key: sid-key" "$work/several.yaml"
 }
 
+# The key files come from the Secret: the publisher takes the rest of the configuration with any in their place.
+publishers_are_in_front_of_the_gateways_redis() {
+  "$publisher" generate-key orders >"$work/keys.toml" || return
+  sed "s#/etc/roomcast-keys/keys.toml#$work/keys.toml#" "$work/publishers-publisher.toml" >"$work/checked.toml"
+  env -i "$publisher" check-config --config "$work/checked.toml" || return
+  local adapter
+  adapter=$(env -i "$publisher" print-config --config "$work/checked.toml")
+  has "$adapter" 'kind = "redis-sharded"' && has "$adapter" 'prefix = "chat"' || return
+  has "$adapter" 'url = "redis+cluster://redis:6379"'
+}
+
+publishers_have_time() {
+  local grace
+  grace=$(awk '
+    /^---/ { inside = 0 }
+    /component: publisher/ { inside = 1 }
+    inside && /terminationGracePeriodSeconds:/ { print $2; exit }
+  ' "$work/publishers.yaml")
+  echo "terminationGracePeriodSeconds $grace"
+  [ "$grace" -eq 31 ]
+}
+
+there_are_no_publishers() {
+  ! grep --quiet publisher "$work/$1.yaml"
+}
+
 # refuses ARGUMENT...: whether the chart does not render, for a reason that names what was set.
 refuses() {
   local name=$1
@@ -139,6 +174,7 @@ check "the chart has no fault with other values" \
 check "the default values render" render default
 check "other values render" render override --values "$override"
 check "several gateways render" render several --values "$several"
+check "publishers render" render publishers --values "$publishers"
 [ "$failed" -eq 0 ] || finish
 
 for name in default override; do
@@ -153,6 +189,13 @@ check "several gateways without a shared adapter are refused" refuses "gateway.r
 check "several gateways that share an adapter are a cluster" several_gateways_are_a_cluster
 check "gateways that share an adapter without a key are refused" \
   refuses "gateway.cluster.secretName is empty" gateway.config.adapter.kind=redis
+check "there are no publishers by default" there_are_no_publishers default
+check "publishers are in front of the gateways' Redis" publishers_are_in_front_of_the_gateways_redis
+check "a publisher's pod is not killed before its deadline" publishers_have_time
+check "publishers of gateways that share nothing are refused" \
+  refuses "gateway.config.adapter.kind is memory" publisher.enabled=true
+check "publishers that ask nobody who calls are refused" refuses "publisher.grpc.keysSecret is empty" \
+  publisher.enabled=true,publisher.config.adapter.kind=redis
 check "keys that are the chart's own are refused" refuses "/gateway/config" gateway.config.ops.insecure=true
 check "values that do not exist are refused" refuses "nosuch" gateway.nosuch=1
 finish

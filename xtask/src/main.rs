@@ -52,8 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn chart() -> anyhow::Result<ExitCode> {
-    let built = workspace::cargo(&["build", "--package", "roomcast-gateway"]).status()?;
-    anyhow::ensure!(built.success(), "the gateway does not build");
+    let services = ["build", "--package", "roomcast-gateway", "--package", "roomcast-publisher"];
+    let built = workspace::cargo(&services).status()?;
+    anyhow::ensure!(built.success(), "gateway or publisher do not build");
     let script = workspace::root().join("tests/chart/check.sh");
     let status =
         Command::new("bash").arg(script).env("ROOMCAST_GATEWAY", workspace::gateway("debug")).status()?;

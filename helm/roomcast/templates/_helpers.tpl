@@ -38,11 +38,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* The name of an image; takes (dict "root" $ "image" .Values.image). */}}
 {{- define "roomcast.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 {{- end -}}
 
@@ -72,4 +73,18 @@ the gateway refuses 25000.0 where it wants an integer. A key without a value is 
 
 {{- define "roomcast.tomlKey" -}}
 {{- if regexMatch "^[A-Za-z0-9_-]+$" . -}}{{ . }}{{- else -}}{{ toJson . }}{{- end -}}
+{{- end -}}
+
+{{/* Sections of a configuration, each a table of TOML. */}}
+{{- define "roomcast.sections" -}}
+{{- range $section, $keys := . }}
+{{- if not (kindIs "invalid" $keys) }}
+[{{ $section }}]
+{{- range $key, $value := $keys }}
+{{- if not (kindIs "invalid" $value) }}
+{{ include "roomcast.tomlKey" $key }} = {{ include "roomcast.toml" $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- end }}
 {{- end -}}

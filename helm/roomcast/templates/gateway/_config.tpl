@@ -20,16 +20,7 @@ version, which the gateway wants to be told: it holds metrics and health only, a
 {{- $_ := set $own.grpc "auth" (dict "keys_file" "/etc/roomcast-keys/keys.toml") -}}
 {{- end -}}
 {{- $config := mergeOverwrite (deepCopy $gateway.config) $own -}}
-{{- range $section, $keys := omit $config "namespaces" }}
-{{- if not (kindIs "invalid" $keys) }}
-[{{ $section }}]
-{{- range $key, $value := $keys }}
-{{- if not (kindIs "invalid" $value) }}
-{{ include "roomcast.tomlKey" $key }} = {{ include "roomcast.toml" $value }}
-{{- end }}
-{{- end }}
-{{ end }}
-{{- end }}
+{{- include "roomcast.sections" (omit $config "namespaces") }}
 {{- range $config.namespaces }}
 [[namespaces]]
 {{- range $key, $value := . }}
