@@ -3,6 +3,7 @@
 //! The thread (`carrier`) owns the node, which decides, and the link, which carries; shards and the publish API
 //! reach it through a [`ClusterHandle`], on one bounded queue. With the memory adapter there is none of this.
 
+mod away;
 mod both;
 mod carrier;
 mod claims;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep_until;
 
+use super::away::Away;
 use super::{ClusterCommand, Published};
 use crate::admin::{Readiness, Unready};
 use crate::inbox::{Command, Shards};
@@ -84,6 +85,9 @@ struct Carrier {
     directory: Directory,
     ready: watch::Sender<Readiness>,
     metrics: ClusterMetrics,
+    away: Away,
+    /// When the gauges are read next.
+    gauges_at: Instant,
     /// Who waits for what became of a publish.
     tickets: HashMap<u64, oneshot::Sender<Published>>,
     ticket_count: u64,
@@ -114,6 +118,8 @@ impl Carrier {
             directory: start.directory,
             ready,
             metrics: ClusterMetrics::new(),
+            away: Away::default(),
+            gauges_at: Instant::now(),
             tickets: HashMap::new(),
             ticket_count: 0,
             queries: HashMap::new(),
@@ -125,11 +131,10 @@ impl Carrier {
     }
 
     async fn run(mut self) {
-        let mut gauges_at = Instant::now();
-        let mut alarm_at = gauges_at;
+        let mut alarm_at = self.gauges_at;
         let mut alarm = Box::pin(sleep_until(alarm_at.into()));
         loop {
-            let deadline = self.node.poll_timeout().map_or(gauges_at, |at| at.min(gauges_at));
+            let deadline = self.node.poll_timeout().map_or(self.gauges_at, |at| at.min(self.gauges_at));
             if deadline != alarm_at {
                 // Most turns leave it as it was: setting a timer costs more than a small turn.
                 alarm_at = deadline;
@@ -147,9 +152,12 @@ impl Carrier {
             }
             let now = Instant::now();
             self.turn(now).await;
-            if now >= gauges_at {
+            if now >= self.gauges_at {
                 self.report();
-                gauges_at = now + GAUGE_PAUSE;
+                if let Some(line) = self.away.again(now) {
+                    telemetry::emit(&line);
+                }
+                self.gauges_at = now + GAUGE_PAUSE;
             }
             if let Some(left) = self.leaving.take() {
                 self.say_farewell().await;
@@ -207,33 +215,29 @@ impl Carrier {
             Event::Lost(channels) => {
                 telemetry::emit(&telemetry::RedisChannelsLost { channels: channels.len() });
                 self.node.handle_lost(&channels);
-                self.note_readiness();
+                self.note_change();
             }
             Event::PublisherUp => {
                 self.can_publish.store(true, Ordering::Relaxed);
+                self.away.up(RedisConnection::Publisher);
                 self.node.handle_publisher_up(now);
-                self.note_readiness();
+                self.note_change();
             }
             Event::PublisherDown(fault) => {
                 self.can_publish.store(false, Ordering::Relaxed);
-                telemetry::emit(&telemetry::RedisAway {
-                    connection: RedisConnection::Publisher,
-                    error: fault.to_string(),
-                });
+                telemetry::emit(&self.away.down(RedisConnection::Publisher, fault.to_string(), now));
                 self.node.handle_publisher_down();
-                self.note_readiness();
+                self.note_change();
             }
             Event::SubscriberUp => {
+                self.away.up(RedisConnection::Subscriber);
                 self.node.handle_subscriber_up();
-                self.note_readiness();
+                self.note_change();
             }
             Event::SubscriberDown(fault) => {
-                telemetry::emit(&telemetry::RedisAway {
-                    connection: RedisConnection::Subscriber,
-                    error: fault.to_string(),
-                });
+                telemetry::emit(&self.away.down(RedisConnection::Subscriber, fault.to_string(), now));
                 self.node.handle_subscriber_down();
-                self.note_readiness();
+                self.note_change();
             }
         }
     }
@@ -412,7 +416,7 @@ impl Carrier {
         }
     }
 
-    fn tell_of(&self, happening: &cluster::Happening) {
+    fn tell_of(&mut self, happening: &cluster::Happening) {
         use cluster::Happening;
         match happening {
             Happening::Undecodable { channel, fault } => {
@@ -426,13 +430,19 @@ impl Carrier {
             }
             Happening::Restored { channels } => {
                 telemetry::emit(&telemetry::RedisRestored { channels: *channels });
-                self.note_readiness();
+                self.note_change();
             }
             Happening::NodeNumberTaken(peer) => {
                 telemetry::emit(&telemetry::NodeNumberTaken { node: peer.node, other: peer.name.clone() });
             }
             Happening::TooManyInquiries => telemetry::emit(&telemetry::TooManyInquiries {}),
         }
+    }
+
+    /// Has readiness and gauges say at once what has changed between here and Redis.
+    fn note_change(&mut self) {
+        self.note_readiness();
+        self.gauges_at = Instant::now();
     }
 
     /// Says whether traffic should come here. Without Redis clients are served, but miss what others publish.
