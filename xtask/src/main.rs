@@ -21,12 +21,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build the gateway, start it with the demo page on loopback, and say what to open and what to paste.
+    /// Build the gateway, start it with the demo page on loopback, and say what to open and what to paste; `--cluster`
+    /// starts three and a Redis.
     Demo(demo::Demo),
     /// Publish one event to a running gateway, like `grpcurl` on roomcast.v1.Publisher/Publish.
     Publish(publish::Publish),
     /// Check everything: format, lints, Rust tests, docs, and real clients against a real gateway.
-    Test,
+    Test {
+        /// Also what takes minutes and seldom fails alone.
+        #[arg(long)]
+        long: bool,
+    },
     /// Check the Helm chart with the gateway's own opinion of what it renders; needs Go for Helm.
     Chart,
     /// Measure and write benches/RESULTS.md; `--quick` takes two minutes.
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Demo(demo) => demo.run().map(|()| ExitCode::SUCCESS),
         Task::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
-        Task::Test => Ok(test::run()),
+        Task::Test { long } => Ok(test::run(if long { test::Scope::Long } else { test::Scope::Usual })),
         Task::Chart => chart(),
         Task::Bench { arguments } => bench(&arguments),
     };

@@ -11,8 +11,16 @@ use anyhow::Result;
 use crate::stage::{Tally, check, count_cargo, count_lines, count_tap, stage};
 use crate::{tools, workspace};
 
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Usual,
+    /// Also what takes minutes and seldom fails alone: faults of Redis under the sharded adapter.
+    Long,
+}
+
 /// Runs all stages and prints the sum.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run(scope: Scope) -> ExitCode {
     let mut all = Tally::default();
     all += stage("format", || check(&mut workspace::cargo(&["fmt", "--all", "--check"])));
     all += stage("lints", || {
@@ -26,8 +34,8 @@ pub(crate) fn run() -> ExitCode {
         check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
     all += stage("set-up for clients and cluster", set_up);
-    all += stage("clients", || node_tests("clients"));
-    all += stage("cluster", || node_tests("cluster"));
+    all += stage("clients", || node_tests("clients", scope));
+    all += stage("cluster", || node_tests("cluster", scope));
     println!("\n{} passed, {} failed", all.passed, all.failed);
     if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -54,7 +62,7 @@ fn set_up() -> Tally {
 
 /// The Node tests of `tests/<name>` against the gateway just built: real clients (`clients`), or gateways together with
 /// Node's servers on one Redis (`cluster`).
-fn node_tests(name: &str) -> Tally {
+fn node_tests(name: &str, scope: Scope) -> Tally {
     let folder = workspace::root().join("tests").join(name);
     let suites = match suites(&folder) {
         Ok(suites) => suites,
@@ -77,6 +85,9 @@ fn node_tests(name: &str) -> Tally {
         .args(suites)
         .env("ROOMCAST_GATEWAY", workspace::gateway("debug"))
         .current_dir(folder);
+    if scope == Scope::Long {
+        node.env("LONG", "1");
+    }
     let ended_well = check(&mut node).failed == 0;
     let mut tally = Tally::default();
     for line in fs::read_to_string(&report).unwrap_or_default().lines() {
