@@ -11,8 +11,9 @@ use crate::world::{Event, HEARTBEAT, LATENCY, LEASE, Life, MS, Micros, NAMESPACE
 
 /// The longest that a join may wait: a connection found dead, and the way there and back.
 const JOIN_WAIT_MAX: Micros = HEARTBEAT + 20 * MS + 4 * LATENCY.end;
-/// The same with several masters: nobody says that one of them is away, so the node's own patience counts.
-const JOIN_PATIENCE: Micros = LEASE.as_micros() as Micros / 4 + 10 * MS;
+/// The same with several masters: nobody says that one of them is away, so the node's own patience counts, and
+/// the queues before and behind it.
+const JOIN_PATIENCE: Micros = LEASE.as_micros() as Micros / 4 + 50 * MS + 4 * LATENCY.end;
 
 #[derive(Debug)]
 pub(crate) struct Client {
