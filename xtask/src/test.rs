@@ -27,13 +27,14 @@ pub(crate) fn run(scope: Scope) -> ExitCode {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         check(&mut workspace::cargo(&arguments))
     });
+    // The tests of the connection to Redis are Rust tests, and start real ones.
+    all += stage("set-up", set_up);
     all += stage("Rust tests", || {
         count_lines(&mut workspace::cargo(&["test", "--workspace", "--no-fail-fast"]), count_cargo)
     });
     all += stage("documentation", || {
         check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
-    all += stage("set-up for clients and cluster", set_up);
     all += stage("clients", || node_tests("clients", scope));
     all += stage("cluster", || node_tests("cluster", scope));
     println!("\n{} passed, {} failed", all.passed, all.failed);
