@@ -3,6 +3,7 @@
 mod demo;
 mod publish;
 mod stage;
+mod stubs;
 mod test;
 mod tools;
 mod workspace;

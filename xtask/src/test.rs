@@ -15,7 +15,8 @@ use crate::{tools, workspace};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Usual,
-    /// Also what takes minutes and seldom fails alone: faults of Redis under the sharded adapter.
+    /// Also what takes minutes and seldom fails alone, such as faults of Redis under the sharded adapter, and what
+    /// needs Python and Go.
     Long,
 }
 
@@ -37,6 +38,15 @@ pub(crate) fn run(scope: Scope) -> ExitCode {
     });
     all += stage("clients", || node_tests("clients", scope));
     all += stage("cluster", || node_tests("cluster", scope));
+    if scope == Scope::Long {
+        all += stage("back ends in other languages", || match crate::stubs::set_up() {
+            Ok(()) => node_tests("stubs", scope),
+            Err(error) => {
+                println!("{error:#}");
+                Tally::of(false)
+            }
+        });
+    }
     println!("\n{} passed, {} failed", all.passed, all.failed);
     if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -61,8 +71,8 @@ fn set_up() -> Tally {
     tally
 }
 
-/// The Node tests of `tests/<name>` against the gateway just built: real clients (`clients`), or gateways together with
-/// Node's servers on one Redis (`cluster`).
+/// The Node tests of `tests/<name>` against the gateway just built: real clients (`clients`), gateways together with
+/// Node's servers on one Redis (`cluster`), or back ends in other languages (`stubs`).
 fn node_tests(name: &str, scope: Scope) -> Tally {
     let folder = workspace::root().join("tests").join(name);
     let suites = match suites(&folder) {
@@ -85,6 +95,7 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
         .arg(format!("--test-reporter-destination={}", report.display()))
         .args(suites)
         .env("ROOMCAST_GATEWAY", workspace::gateway("debug"))
+        .env("ROOMCAST_PYTHON_BIN", crate::stubs::python_bin())
         .current_dir(folder);
     if scope == Scope::Long {
         node.env("LONG", "1");
