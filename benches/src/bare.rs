@@ -3,11 +3,14 @@
 //! It speaks just enough of the protocol for the same clients to be its load: answers that never differ, and for
 //! each message one frame that is written to every other member of its room. No Socket.IO state, no heartbeat, no
 //! queue: a socket that does not take a whole frame is closed, and the clients will say so.
+//!
+//! A variant gathers what one turn of the loop has for a socket and writes it with one `writev`.
 
 use std::{
     collections::HashMap,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr},
+    rc::Rc,
 };
 
 use mio::{
@@ -15,6 +18,7 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use slab::Slab;
+use smallvec::SmallVec;
 use websocket::{Decoder, Message, Opcode, frame};
 
 use crate::wire;
@@ -26,9 +30,23 @@ struct Peer {
     stream: TcpStream,
     decoder: Decoder,
     is_upgraded: bool,
+    /// What the turn has for this socket, if turns are gathered.
+    gathered: Vec<Rc<[u8]>>,
+}
+
+/// When a message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// At once, one `write` for each.
+    AtOnce,
+    /// At the end of the turn, with one `writev` per socket.
+    Gathered,
 }
 
 struct Bare {
+    writing: Writing,
+    /// The peers with something gathered.
+    dirty: Vec<usize>,
     peers: Slab<Peer>,
     rooms: HashMap<String, Vec<usize>>,
     /// Answer to the upgrade request, with the frame of the open packet behind it.
@@ -40,11 +58,11 @@ struct Bare {
 ///
 /// # Errors
 /// When the port or the poll fails.
-pub(crate) fn serve(listen: SocketAddr) -> io::Result<()> {
+pub(crate) fn serve(listen: SocketAddr, writing: Writing) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(listen)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut bare = Bare::new();
+    let mut bare = Bare::new(writing);
     let mut events = Events::with_capacity(1024);
     let mut scratch = vec![0; 64 * 1024];
     loop {
@@ -58,11 +76,12 @@ pub(crate) fn serve(listen: SocketAddr) -> io::Result<()> {
                 Token(peer) => bare.read(peer, event.is_read_closed(), &mut scratch),
             }
         }
+        bare.write_gathered();
     }
 }
 
 impl Bare {
-    fn new() -> Self {
+    fn new(writing: Writing) -> Self {
         let open =
             r#"0{"sid":"bare","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
         let mut greeting = format!(
@@ -73,7 +92,7 @@ impl Bare {
         .into_bytes();
         greeting.extend(frame(Opcode::Text, open.as_bytes()));
         let connected = frame(Opcode::Text, br#"40{"sid":"bare"}"#);
-        Self { peers: Slab::new(), rooms: HashMap::new(), greeting, connected }
+        Self { writing, dirty: Vec::new(), peers: Slab::new(), rooms: HashMap::new(), greeting, connected }
     }
 
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
@@ -82,7 +101,12 @@ impl Bare {
                 Ok((mut stream, _)) => {
                     let entry = self.peers.vacant_entry();
                     poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
-                    entry.insert(Peer { stream, decoder: Decoder::new(), is_upgraded: false });
+                    entry.insert(Peer {
+                        stream,
+                        decoder: Decoder::new(),
+                        is_upgraded: false,
+                        gathered: Vec::new(),
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -156,16 +180,32 @@ impl Bare {
 
     /// The loop that is the limit.
     fn relay(&mut self, sender: usize, room: &str, packet: &str) {
-        let frame = frame(Opcode::Text, packet.as_bytes());
-        for member in self.rooms.get(room).into_iter().flatten() {
-            if *member != sender
-                && let Some(peer) = self.peers.get_mut(*member)
-            {
-                // A peer that does not take all of it has no use for the rest.
-                if peer.stream.write(&frame).is_ok_and(|taken| taken < frame.len()) {
-                    peer.stream.shutdown(Shutdown::Both).ok();
+        let frame: Rc<[u8]> = frame(Opcode::Text, packet.as_bytes()).into();
+        for member in self.rooms.get(room).into_iter().flatten().filter(|member| **member != sender) {
+            let Some(peer) = self.peers.get_mut(*member) else { continue };
+            if self.writing == Writing::Gathered {
+                if peer.gathered.is_empty() {
+                    self.dirty.push(*member);
                 }
+                peer.gathered.push(frame.clone());
+            // A peer that does not take all of it has no use for the rest.
+            } else if peer.stream.write(&frame).is_ok_and(|taken| taken < frame.len()) {
+                peer.stream.shutdown(Shutdown::Both).ok();
             }
+        }
+    }
+
+    fn write_gathered(&mut self) {
+        for index in self.dirty.drain(..) {
+            let Some(peer) = self.peers.get_mut(index) else { continue };
+            let slices: SmallVec<[IoSlice<'_>; 16]> =
+                peer.gathered.iter().map(|frame| IoSlice::new(frame)).collect();
+            let length: usize = slices.iter().map(|slice| slice.len()).sum();
+            if peer.stream.write_vectored(&slices).is_ok_and(|taken| taken < length) {
+                peer.stream.shutdown(Shutdown::Both).ok();
+            }
+            drop(slices);
+            peer.gathered.clear();
         }
     }
 

@@ -8,7 +8,18 @@ use std::{
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::wire;
+use crate::wire::{self, centrifuge, polling};
+
+/// What is spoken with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Socket.IO over WebSocket.
+    WebSocket,
+    /// Socket.IO over HTTP long-polling, one request at a time on one connection.
+    Polling,
+    /// Centrifuge's JSON protocol over WebSocket.
+    Centrifuge,
+}
 
 /// Something that the server has sent, or done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +50,22 @@ enum Phase {
 
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
+    dialect: Dialect,
     phase: Phase,
     /// The start of a frame whose rest is still to come.
     partial: Vec<u8>,
     unsent: Vec<u8>,
+    /// With polling: the session's path and the packets of the next POST.
+    polling: Option<Box<polling::Session>>,
+    /// The node it is connected to.
+    pub(crate) node: usize,
     /// The number of the next message of its room.
     pub(crate) expected: u32,
 }
 
 impl Client {
     /// Begins to connect, from an address of its own choice so that ports suffice.
-    pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr, dialect: Dialect) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -63,9 +79,12 @@ impl Client {
         }
         Ok(Self {
             stream: TcpStream::from_std(socket.into()),
+            dialect,
             phase: Phase::Connecting,
             partial: Vec::new(),
             unsent: Vec::new(),
+            polling: (dialect == Dialect::Polling).then(Box::default),
+            node: 0,
             expected: 0,
         })
     }
@@ -78,10 +97,30 @@ impl Client {
 
     /// Prepares a packet that [`Self::flush`] sends.
     pub(crate) fn queue(&mut self, packet: &str) {
-        wire::put_text(&mut self.unsent, packet);
+        match &mut self.polling {
+            Some(session) => session.queue(packet),
+            None => wire::put_text(&mut self.unsent, packet),
+        }
     }
 
-    /// Begins the end, as a browser does.
+    /// Asks to become a member of a room, which is answered.
+    pub(crate) fn join(&mut self, room: u32) -> io::Result<()> {
+        match self.dialect {
+            Dialect::Centrifuge => self.send(&centrifuge::subscribe(room)),
+            _ => self.send(&wire::request(0, "join", &format!("r{room}"))),
+        }
+    }
+
+    /// Prepares a message that [`Self::flush`] publishes; it is longer than usual by `padding` bytes.
+    pub(crate) fn queue_message(&mut self, room: u32, sequence: u32, padding: usize) {
+        let message = match self.dialect {
+            Dialect::Centrifuge => centrifuge::publish(room, sequence, padding),
+            _ => wire::event(room, sequence, padding),
+        };
+        self.queue(&message);
+    }
+
+    /// Begins the end, as a browser does; only over WebSocket.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         wire::put_close(&mut self.unsent);
         self.flush()
@@ -93,7 +132,16 @@ impl Client {
                 return Err(error);
             }
             self.phase = Phase::Upgrading;
-            self.unsent.extend(wire::upgrade_request());
+            match self.dialect {
+                Dialect::WebSocket => {
+                    self.unsent.extend(wire::upgrade_request("/socket.io/?EIO=4&transport=websocket"))
+                }
+                Dialect::Centrifuge => self.unsent.extend(wire::upgrade_request("/connection/websocket")),
+                Dialect::Polling => {
+                    self.phase = Phase::Opening;
+                    self.unsent.extend(polling::first_request());
+                }
+            }
         }
         self.flush()
     }
@@ -165,6 +213,9 @@ impl Client {
         bytes: &[u8],
         handle: &mut impl FnMut(&mut Self, Arrived) -> io::Result<()>,
     ) -> io::Result<usize> {
+        if self.dialect == Dialect::Polling {
+            return self.take_responses(bytes, handle);
+        }
         let mut at = 0;
         if self.phase == Phase::Upgrading {
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
@@ -173,14 +224,72 @@ impl Client {
             }
             self.phase = Phase::Opening;
             at = end + 4;
+            if self.dialect == Dialect::Centrifuge {
+                self.send(centrifuge::CONNECT)?;
+            }
         }
         while let Some(frame) = wire::first_frame(&bytes[at..]) {
             at += frame.length;
-            if !frame.is_close {
-                self.take_packet(frame.payload, handle)?;
+            if frame.is_close {
+                continue;
+            }
+            match self.dialect {
+                // Several replies may share a frame.
+                Dialect::Centrifuge => {
+                    for reply in frame.payload.split(|byte| *byte == b'\n').filter(|reply| !reply.is_empty())
+                    {
+                        self.take_reply(reply, handle)?;
+                    }
+                }
+                _ => self.take_packet(frame.payload, handle)?,
             }
         }
         Ok(at)
+    }
+
+    /// Takes whole responses out of `bytes`, and sends the next request for each.
+    fn take_responses(
+        &mut self,
+        bytes: &[u8],
+        handle: &mut impl FnMut(&mut Self, Arrived) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let mut at = 0;
+        while let Some((body, length)) = polling::first_response(&bytes[at..])? {
+            at += length;
+            // The answer to a POST is `ok`, no packet.
+            if body != b"ok" {
+                for packet in body.split(|byte| *byte == polling::SEPARATOR) {
+                    self.take_packet(packet, handle)?;
+                }
+            }
+            if let Some(session) = &mut self.polling {
+                session.next_request(&mut self.unsent);
+            }
+            self.flush()?;
+        }
+        Ok(at)
+    }
+
+    fn take_reply(
+        &mut self,
+        reply: &[u8],
+        handle: &mut impl FnMut(&mut Self, Arrived) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let arrived = match centrifuge::Reply::parse(reply) {
+            centrifuge::Reply::Connected => {
+                self.phase = Phase::Ready;
+                Arrived::Ready
+            }
+            centrifuge::Reply::Subscribed => Arrived::Ack(0),
+            centrifuge::Reply::Published => return Ok(()),
+            centrifuge::Reply::Ping => {
+                self.send("{}")?;
+                Arrived::Ping
+            }
+            centrifuge::Reply::Message { room, sequence } => Arrived::Event { room, sequence },
+            centrifuge::Reply::Unexpected => Arrived::Unexpected,
+        };
+        handle(self, arrived)
     }
 
     fn take_packet(
@@ -189,8 +298,11 @@ impl Client {
         handle: &mut impl FnMut(&mut Self, Arrived) -> io::Result<()>,
     ) -> io::Result<()> {
         let arrived = match (self.phase, packet) {
-            (Phase::Opening, [b'0', ..]) => {
+            (Phase::Opening, [b'0', open @ ..]) => {
                 self.phase = Phase::Joining;
+                if let Some(session) = &mut self.polling {
+                    session.open(open)?;
+                }
                 return self.send("40");
             }
             (Phase::Joining, [b'4', b'0', ..]) => {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -12,8 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::{
-    client::{Arrived, Client},
-    wire,
+    client::{Arrived, Client, Dialect},
+    server::{Kind, Server},
     workload::Progress,
 };
 
@@ -29,9 +30,20 @@ const OPENING_MAX: usize = 256;
 const EVENTS_PER_TURN: usize = 1024;
 const SCRATCH_BYTES: usize = 256 * 1024;
 
+/// What a browser does once it is connected.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    /// Where it connects, of as many nodes as there are.
+    pub(crate) node: usize,
+    /// What it joins.
+    pub(crate) rooms: Range<u32>,
+}
+
 /// Browsers, by the number they got when they were opened.
 pub(crate) struct Crowd {
-    server: SocketAddr,
+    /// By node.
+    addresses: Vec<SocketAddr>,
+    dialect: Dialect,
     poll: Poll,
     events: Events,
     clients: Slab<Client>,
@@ -39,10 +51,17 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Nobody yet.
-    pub(crate) fn new(server: SocketAddr) -> io::Result<Self> {
+    /// Nobody yet; those who come will use WebSockets.
+    pub(crate) fn new(server: &Server) -> io::Result<Self> {
+        let is_centrifuge = server.kind == Kind::Centrifuge;
+        Self::speaking(server, if is_centrifuge { Dialect::Centrifuge } else { Dialect::WebSocket })
+    }
+
+    /// As [`Self::new`], in a given dialect.
+    pub(crate) fn speaking(server: &Server, dialect: Dialect) -> io::Result<Self> {
         Ok(Self {
-            server,
+            addresses: server.clients.clone(),
+            dialect,
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             clients: Slab::new(),
@@ -54,18 +73,27 @@ impl Crowd {
         self.clients.len()
     }
 
-    /// Begins one connection.
-    pub(crate) fn open(&mut self) -> anyhow::Result<usize> {
+    /// Begins one connection, with one of the nodes.
+    pub(crate) fn open(&mut self, node: usize) -> anyhow::Result<usize> {
+        let node = node % self.addresses.len();
         let opened = OPENED.fetch_add(1, Ordering::Relaxed);
         // The process before this one has left ports behind, too.
         let place = opened / CONNECTIONS_PER_ADDRESS + std::process::id().wrapping_mul(7) % ADDRESSES;
         let address = u8::try_from(place % ADDRESSES).unwrap_or_default();
-        let client = Client::connect(Ipv4Addr::new(127, 0, 0, 2 + address), self.server)
-            .with_context(|| format!("cannot open connection {opened}"))?;
+        let mut client =
+            Client::connect(Ipv4Addr::new(127, 0, 0, 2 + address), self.addresses[node], self.dialect)
+                .with_context(|| format!("cannot open connection {opened}"))?;
+        client.node = node;
         let index = self.clients.insert(client);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut self.clients[index].stream, Token(index), interest)?;
         Ok(index)
+    }
+
+    /// Lets a browser read nothing any more.
+    pub(crate) fn stall(&mut self, index: usize) -> anyhow::Result<()> {
+        let client = self.clients.get_mut(index).context("the server has closed it")?;
+        Ok(self.poll.registry().deregister(&mut client.stream)?)
     }
 
     /// Sends a packet as one of the browsers.
@@ -73,9 +101,15 @@ impl Crowd {
         self.client(index)?.send(packet).context("cannot send")
     }
 
-    /// Prepares a packet that [`Self::flush`] sends, together with others.
-    pub(crate) fn queue(&mut self, index: usize, packet: &str) -> anyhow::Result<()> {
-        self.client(index)?.queue(packet);
+    /// Prepares a message that [`Self::flush`] sends, together with others.
+    pub(crate) fn queue_message(
+        &mut self,
+        index: usize,
+        room: u32,
+        sequence: u32,
+        padding: usize,
+    ) -> anyhow::Result<()> {
+        self.client(index)?.queue_message(room, sequence, padding);
         Ok(())
     }
 
@@ -127,43 +161,48 @@ impl Crowd {
         Ok(())
     }
 
-    /// Opens `count` browsers that join the rooms `rooms` gives for their place in the order; returns their
-    /// numbers in that order.
+    /// Opens `count` browsers in the seats that `seat` gives for their place in the order; returns their numbers in
+    /// that order.
     ///
     /// # Errors
     /// When one is not let in or refused a room, or nobody comes in any more.
     pub(crate) fn assemble(
         &mut self,
         count: usize,
-        rooms: impl Fn(usize) -> std::ops::Range<u32>,
+        seat: impl Fn(usize) -> Seat,
     ) -> anyhow::Result<Vec<usize>> {
         let mut order = Vec::with_capacity(count);
         // The rooms that each has still to join, by its number.
-        let mut to_join: Vec<std::ops::Range<u32>> = Vec::new();
+        let mut to_join: Vec<Range<u32>> = Vec::new();
         let mut opening = 0;
         let mut progress = Progress::new();
+        let mut answers = 0;
         while order.len() < count || opening > 0 {
             while order.len() < count && opening < OPENING_MAX {
-                let index = self.open()?;
+                let Seat { node, rooms } = seat(order.len());
+                let index = self.open(node)?;
                 if to_join.len() <= index {
                     to_join.resize(index + 1, 0..0);
                 }
-                to_join[index] = rooms(order.len());
+                to_join[index] = rooms;
                 order.push(index);
                 opening += 1;
             }
             self.turn(Duration::from_secs(1), |index, client, arrived| match arrived {
-                Arrived::Ready | Arrived::Ack(_) => match to_join[index].next() {
-                    Some(room) => client.send(&wire::request(0, "join", &format!("r{room}"))),
-                    None => {
-                        opening -= 1;
-                        Ok(())
+                Arrived::Ready | Arrived::Ack(_) => {
+                    answers += 1;
+                    match to_join[index].next() {
+                        Some(room) => client.join(room),
+                        None => {
+                            opening -= 1;
+                            Ok(())
+                        }
                     }
-                },
+                }
                 Arrived::Ping => Ok(()),
                 other => Err(io::Error::other(format!("while it connects: {other:?}"))),
             })?;
-            progress.check((order.len() - opening) as u64, "the number of connections")?;
+            progress.check(answers, "the number of answers while connecting")?;
         }
         Ok(order)
     }

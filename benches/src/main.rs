@@ -5,22 +5,35 @@ mod client;
 mod crowd;
 mod histogram;
 mod instructions;
-mod process;
+mod machine;
+mod measure;
+mod plot;
 mod publisher;
 mod report;
 mod run;
 mod server;
+mod suite;
+mod table;
+mod targets;
 mod wire;
 mod workload;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    server::{Kind, Launch},
-    workload::{Pace, Source, Workload},
+    bare::Writing,
+    instructions::Counter,
+    server::{Kind, Launch, Programs},
+    suite::Plan,
+    workload::{Pace, Readers, Shape, Source, Workload},
 };
 
 #[derive(Parser)]
@@ -34,14 +47,17 @@ struct Cli {
 enum Command {
     /// All workloads: prints a table and writes it to a file.
     Run {
-        /// Two minutes instead of all.
+        /// The fast workloads only, once each: two minutes.
         #[arg(long)]
         quick: bool,
+        /// Count instructions too, where it costs much time: without counters of the processor.
+        #[arg(long)]
+        count: bool,
         /// Where the table goes.
         #[arg(long, default_value = "benches/RESULTS.md")]
         out: PathBuf,
         #[command(flatten)]
-        target: Target,
+        place: Where,
     },
     /// Messages to the members of rooms.
     Fanout {
@@ -60,6 +76,11 @@ enum Command {
         rate: Option<f64>,
         #[arg(long, value_enum, default_value = "client")]
         source: Source,
+        #[arg(long, value_enum, default_value = "web-socket")]
+        readers: Readers,
+        /// Connections that are in no room.
+        #[arg(long, default_value_t = 0)]
+        bystanders: u32,
         #[command(flatten)]
         target: Target,
     },
@@ -98,7 +119,24 @@ enum Command {
     Bare {
         #[arg(long)]
         listen: SocketAddr,
+        /// One `writev` per socket and turn.
+        #[arg(long)]
+        batch: bool,
     },
+}
+
+/// Where the servers are.
+#[derive(Args)]
+struct Where {
+    /// The gateway's binary. Default: beside this one.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    /// What `cargo xtask bench` has built and installed for the peers.
+    #[arg(long, default_value = ".cache/peers")]
+    peers: PathBuf,
+    /// Shards of each gateway.
+    #[arg(long, default_value_t = 1)]
+    shards: u8,
 }
 
 /// The server under load.
@@ -106,34 +144,40 @@ enum Command {
 struct Target {
     #[arg(long, value_enum, default_value = "gateway")]
     server: Kind,
-    /// The gateway's binary. Default: beside this one.
-    #[arg(long)]
-    gateway: Option<PathBuf>,
-    /// Shards of the gateway.
+    /// Processes; more than one are a cluster on a Redis of their own.
     #[arg(long, default_value_t = 1)]
-    shards: u8,
+    nodes: usize,
+    #[command(flatten)]
+    place: Where,
     /// Count user instructions (slow where the processor's counters are not to be had).
     #[arg(long)]
     count: bool,
 }
 
-impl Target {
-    fn launch(&self, ping_interval_ms: u32) -> anyhow::Result<Launch> {
+impl Where {
+    fn programs(&self) -> anyhow::Result<Programs> {
         let gateway = match &self.gateway {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("roomcast-gateway"),
         };
-        if self.server == Kind::Gateway {
-            let hint =
-                "build it with `cargo build --release -p roomcast-gateway`, or say where it is: --gateway";
-            gateway.metadata().with_context(|| format!("no gateway at {}: {hint}", gateway.display()))?;
+        Ok(Programs { gateway, peers: self.peers.clone() })
+    }
+}
+
+impl Target {
+    fn launch(&self, ping_interval_ms: u32) -> anyhow::Result<Launch> {
+        let programs = self.place.programs()?;
+        if let Some(file) = programs.file(self.server) {
+            let hint = "`cargo xtask bench` builds it; --gateway and --peers say where it is";
+            file.metadata().with_context(|| format!("no server at {}: {hint}", file.display()))?;
         }
-        Ok(Launch { kind: self.server, gateway, shards: self.shards, ping_interval_ms })
+        let Self { server, nodes, place, .. } = self;
+        Ok(Launch { kind: *server, programs, shards: place.shards, ping_interval_ms, nodes: *nodes })
     }
 
     /// Runs one workload and prints what came of it; an error if anything was lost.
     fn perform(&self, workload: &Workload, amount: u32) -> anyhow::Result<()> {
-        let launch = self.launch(run::NO_PINGS_MS)?;
+        let launch = self.launch(suite::NO_PINGS_MS)?;
         if self.count {
             return run::print_cost(&launch, workload, amount);
         }
@@ -141,21 +185,49 @@ impl Target {
     }
 }
 
+fn run_all(quick: bool, count: bool, out: &Path, place: &Where) -> anyhow::Result<()> {
+    let counter = Counter::detect();
+    let counts = count || matches!(counter, Ok(Counter::Perf));
+    let plan = Plan {
+        programs: place.programs()?,
+        shards: place.shards,
+        repetitions: if quick { 1 } else { 3 },
+        duration: Duration::from_millis(if quick { 1_000 } else { 1_500 }),
+        is_quick: quick,
+        counter: counts.then_some(counter).transpose()?,
+    };
+    let flags = [(quick, " --quick"), (count, " --count")];
+    let flags: String = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
+    run::run_all(&plan, &format!("cargo xtask bench{flags}"), out)
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { quick, out, target } => {
-            target.launch(run::NO_PINGS_MS).and_then(|launch| run::run_all(&launch, quick, &out))
-        }
-        Command::Fanout { rooms, members, messages, in_flight, rate, source, target } => {
+        Command::Run { quick, count, out, place } => run_all(quick, count, &out, &place),
+        Command::Fanout {
+            rooms,
+            members,
+            messages,
+            in_flight,
+            rate,
+            source,
+            readers,
+            bystanders,
+            target,
+        } => {
             let pace = rate.map_or(Pace::InFlight(in_flight), Pace::PerSecond);
-            target.perform(&Workload::Fanout { rooms, members, source, pace }, messages)
+            let shape = Shape { rooms, members, bystanders, source, readers, pace };
+            target.perform(&Workload::Fanout(shape), messages)
         }
         Command::Echo { connections, acks, target } => target.perform(&Workload::Echo { connections }, acks),
         Command::Churn { at_once, cycles, target } => target.perform(&Workload::Churn { at_once }, cycles),
         Command::Idle { connections, watch, ping_interval, target } => target
             .launch(ping_interval)
             .and_then(|launch| run::print_idle(&launch, connections, Duration::from_secs(watch))),
-        Command::Bare { listen } => bare::serve(listen).map_err(anyhow::Error::from),
+        Command::Bare { listen, batch } => {
+            let writing = if batch { Writing::Gathered } else { Writing::AtOnce };
+            bare::serve(listen, writing).map_err(anyhow::Error::from)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,48 +1,44 @@
-//! The process under load: started, asked, and ended.
+//! The processes under load: started, asked, and ended.
+
+mod process;
+mod programs;
+mod redis;
 
 use std::{
-    fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use anyhow::{Context as _, bail, ensure};
-use tempfile::TempDir;
+use anyhow::ensure;
 
-/// How long a server may take to listen; valgrind translates all of it first.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// How long it may take to end.
-const END_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kind {
-    /// `roomcast-gateway`.
-    Gateway,
-    /// The bare loop of `write` calls: the limit.
-    Bare,
-}
+use self::process::Process;
+pub(crate) use self::{
+    process::{CpuTime, signal},
+    programs::{Kind, Programs},
+    redis::Redis,
+};
 
 /// How to start it.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) kind: Kind,
-    /// The gateway's binary.
-    pub(crate) gateway: PathBuf,
+    pub(crate) programs: Programs,
+    /// Shards of the gateway, in each process.
     pub(crate) shards: u8,
     pub(crate) ping_interval_ms: u32,
+    /// Processes; more than one are a cluster, with a Redis of their own.
+    pub(crate) nodes: usize,
 }
 
-/// A running server; it is killed when dropped.
+/// A running server, of one node or several; it is killed when dropped.
 pub(crate) struct Server {
-    child: Child,
-    pub(crate) clients: SocketAddr,
+    pub(crate) kind: Kind,
+    nodes: Vec<Process>,
+    redis: Option<(Process, Redis)>,
+    /// Where clients connect, by node.
+    pub(crate) clients: Vec<SocketAddr>,
+    /// The publish API of the first node.
     pub(crate) grpc: SocketAddr,
-    directory: TempDir,
 }
 
 impl Launch {
@@ -51,126 +47,84 @@ impl Launch {
     /// # Errors
     /// When it does not, with what it printed.
     pub(crate) fn start(&self) -> anyhow::Result<Server> {
-        self.start_under(&[])
+        self.start_under(|_| Vec::new())
     }
 
-    /// As [`Self::start`], under a tool such as valgrind: the words in front of the server's own.
-    pub(crate) fn start_under(&self, tool: &[String]) -> anyhow::Result<Server> {
-        let directory = tempfile::tempdir()?;
-        let (clients, grpc) = (free_port()?, free_port()?);
-        let mut words: Vec<String> = tool.to_vec();
-        words.extend(self.command(directory.path(), clients, grpc)?);
-        let output = File::create(directory.path().join("output"))?;
-        let (program, arguments) = words.split_first().context("no program")?;
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        let mut server = Server { child, clients, grpc, directory };
-        server.wait_until_it_listens()?;
-        Ok(server)
-    }
-
-    fn command(
-        &self,
-        directory: &Path,
-        clients: SocketAddr,
-        grpc: SocketAddr,
-    ) -> anyhow::Result<Vec<String>> {
-        Ok(match self.kind {
-            Kind::Gateway => {
-                let config = directory.join("gateway.toml");
-                fs::write(&config, self.config(clients, grpc))?;
-                vec![word(&self.gateway)?, "--config".into(), word(&config)?]
-            }
-            Kind::Bare => {
-                let own = std::env::current_exe()?;
-                vec![word(&own)?, "bare".into(), "--listen".into(), clients.to_string()]
-            }
-        })
-    }
-
-    /// The namespace `/` is open, its rooms too, `m` goes to the room it names and `echo` is acknowledged.
-    fn config(&self, clients: SocketAddr, grpc: SocketAddr) -> String {
-        let Self { shards, ping_interval_ms, .. } = self;
-        format!(
-            r#"
-client = {{ listen = "{clients}", shards = {shards} }}
-grpc = {{ listen = "{grpc}" }}
-ops = {{ enabled = false }}
-engine = {{ ping_interval_ms = {ping_interval_ms} }}
-log = {{ filter = "warn" }}
-shutdown = {{ drain_ms = 1, deadline_ms = 30000 }}
-
-[[namespaces]]
-name = "/"
-may_join = {{ event = "join", rooms = ["*"] }}
-events = [{{ event = "m", action = "relay-to-room" }}, {{ event = "echo", action = "acknowledge" }}]
-"#
-        )
+    /// As [`Self::start`], each process under a tool such as valgrind: `tool` gives the words in front of the own
+    /// ones of the process with that number; the last is Redis, if there is one.
+    pub(crate) fn start_under(&self, tool: impl Fn(usize) -> Vec<String>) -> anyhow::Result<Server> {
+        let redis = if self.nodes > 1 {
+            let at = free_port()?;
+            Some((Process::start(tool(self.nodes), &programs::redis_server(at), at)?, Redis::connect(at)?))
+        } else {
+            None
+        };
+        let redis_at = redis.as_ref().map(|(_, redis)| redis.at);
+        let grpc = free_port()?;
+        let (mut nodes, mut clients) = (Vec::new(), Vec::new());
+        for node in 0..self.nodes {
+            let at = free_port()?;
+            let grpc = if node == 0 { grpc } else { free_port()? };
+            let place = programs::Place { clients: at, grpc, gateways: free_port()?, redis: redis_at };
+            nodes.push(Process::start(tool(node), &self.command(&place)?, at)?);
+            clients.push(at);
+        }
+        Ok(Server { kind: self.kind, nodes, redis, clients, grpc })
     }
 }
 
 impl Server {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// All processes, Redis last.
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().chain(self.redis.iter().map(|(process, _)| process))
     }
 
-    fn wait_until_it_listens(&mut self) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while TcpStream::connect(self.clients).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended at once ({status}): {}", self.output());
-            }
-            ensure!(start.elapsed() < START_PATIENCE, "the server does not listen: {}", self.output());
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes().map(Process::pid).collect()
     }
 
-    /// Tells the server to end, and waits.
+    /// Processor time of all processes so far.
     ///
     /// # Errors
-    /// When it does not end in time.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        signal(self.pid(), "TERM")?;
-        let start = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            ensure!(start.elapsed() < END_PATIENCE, "the server does not end: {}", self.output());
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+    /// When one has ended.
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
+        self.processes().map(Process::cpu_time).sum()
     }
 
-    fn output(&self) -> String {
-        fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
+    /// Resident memory of the nodes, in bytes.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.nodes.iter().map(Process::resident_bytes).sum()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has usually ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
+    /// The most that was resident at any time, in bytes.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(crate) fn peak_resident_bytes(&self) -> anyhow::Result<u64> {
+        self.nodes.iter().map(Process::peak_resident_bytes).sum()
     }
-}
 
-/// Sends a signal, by its name.
-///
-/// # Errors
-/// When the system has no `kill`.
-pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
-    Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().map(drop)
+    /// The Redis of a cluster.
+    pub(crate) fn redis(&mut self) -> Option<&mut Redis> {
+        self.redis.as_mut().map(|(_, redis)| redis)
+    }
+
+    /// Tells all processes to end, and waits.
+    ///
+    /// # Errors
+    /// When one does not end in time.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        let Self { nodes, redis, .. } = self;
+        let all: Vec<Process> = nodes.into_iter().chain(redis.map(|(process, _)| process)).collect();
+        ensure!(!all.is_empty(), "no process");
+        all.into_iter().try_for_each(Process::stop)
+    }
 }
 
 /// A port that was free a moment ago.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-fn word(path: &Path) -> anyhow::Result<String> {
-    Ok(path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned())
 }

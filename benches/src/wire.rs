@@ -1,5 +1,8 @@
 //! The bytes of a Socket.IO client over WebSocket, as far as a load generator needs them.
 
+pub(crate) mod centrifuge;
+pub(crate) mod polling;
+
 /// JSON text of one event, `["m","r7","…"]`, in bytes. Socket.IO and Engine.IO put two type digits in front.
 pub(crate) const MESSAGE_BYTES: usize = 128;
 
@@ -12,10 +15,13 @@ const SEQUENCE_DIGITS: usize = 12;
 /// How an event of a room begins on the wire; the number of the room follows.
 const EVENT_START: &str = "42[\"m\",\"r";
 
-/// The request that opens a WebSocket and an Engine.IO 4 session on it.
-pub(crate) fn upgrade_request() -> &'static [u8] {
-    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
-      Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+/// The request that opens a WebSocket at a path.
+pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// Appends a masked text frame.
@@ -70,15 +76,20 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<Frame<'_>> {
 /// The arguments of message number `sequence` of a room, as the text of a JSON array: with the event's name in
 /// front, [`MESSAGE_BYTES`] long.
 pub(crate) fn arguments(room: u32, sequence: u32) -> String {
+    padded_arguments(room, sequence, 0)
+}
+
+/// As [`arguments`], longer by `padding` bytes.
+pub(crate) fn padded_arguments(room: u32, sequence: u32, padding: usize) -> String {
     let start = format!("[\"r{room}\",\"{sequence:0width$}", width = SEQUENCE_DIGITS);
     // `"m",` is put in front of them, and `"]` behind.
-    let filler = MESSAGE_BYTES.saturating_sub(4 + start.len() + 2);
+    let filler = MESSAGE_BYTES.saturating_sub(4 + start.len() + 2) + padding;
     format!("{start}{:.<filler$}\"]", "")
 }
 
 /// The packet that a client publishes the same message with.
-pub(crate) fn event(room: u32, sequence: u32) -> String {
-    let arguments = arguments(room, sequence);
+pub(crate) fn event(room: u32, sequence: u32, padding: usize) -> String {
+    let arguments = padded_arguments(room, sequence, padding);
     format!("42[\"m\",{}", arguments.get(1..).unwrap_or_default())
 }
 
@@ -118,11 +129,11 @@ mod tests {
     #[test]
     fn an_event_is_as_long_as_stated_and_comes_back() {
         for (room, sequence) in [(0, 0), (7, 42), (999, 4_000_000_000)] {
-            let event = event(room, sequence);
+            let event = event(room, sequence, 0);
             assert_eq!(event.len(), MESSAGE_BYTES + 2, "{event}");
             assert_eq!(parse_event(event.as_bytes()), Some((room, sequence)), "{event}");
         }
-        assert_eq!(parse_event(event(1, 1).replace("...", ".").as_bytes()), None);
+        assert_eq!(parse_event(event(1, 1, 0).replace("...", ".").as_bytes()), None);
     }
 
     #[test]
@@ -137,7 +148,7 @@ mod tests {
 
     #[test]
     fn masked_frames_are_what_the_server_decodes() {
-        let text = event(3, 4);
+        let text = event(3, 4, 0);
         let mut bytes = Vec::new();
         put_text(&mut bytes, &text);
         put_close(&mut bytes);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 pub(crate) use self::{
-    fanout::{Pace, Source},
-    idle::{Idle, measure_idle},
+    fanout::{Pace, Readers, Shape, Source},
+    idle::measure_idle,
 };
 use crate::{histogram::Histogram, server::Server};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Workload {
     /// Messages to the members of rooms in turn; the unit is a delivery, the amount is in messages.
-    Fanout { rooms: u32, members: u32, source: Source, pace: Pace },
+    Fanout(Shape),
     /// Requests that are acknowledged, one at a time on each connection; the unit is an acknowledgement.
     Echo { connections: u32 },
     /// Connections from handshake to close; the unit is a cycle.
@@ -48,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) faults: Faults,
     /// From the intended time of sending, so that a server that stalls is not spared the messages it delays.
     pub(crate) latency: Histogram,
+    /// The same at other nodes than the publisher's.
+    pub(crate) latency_far: Histogram,
 }
 
 /// What must not happen.
@@ -68,9 +70,7 @@ impl Workload {
     /// When the server does not let them in.
     pub(crate) fn prepare(&self, server: &Server) -> anyhow::Result<Box<dyn Load>> {
         Ok(match *self {
-            Self::Fanout { rooms, members, source, pace } => {
-                Box::new(fanout::Fanout::prepare(server, rooms, members, source, pace)?)
-            }
+            Self::Fanout(shape) => Box::new(fanout::Fanout::prepare(server, shape)?),
             Self::Echo { connections } => Box::new(echo::Echo::prepare(server, connections)?),
             Self::Churn { at_once } => Box::new(churn::Churn::prepare(server, at_once)?),
         })
@@ -78,7 +78,7 @@ impl Workload {
 
     pub(crate) fn unit(&self) -> &'static str {
         match self {
-            Self::Fanout { .. } => "delivery",
+            Self::Fanout(_) => "delivery",
             Self::Echo { .. } => "acknowledgement",
             Self::Churn { .. } => "cycle",
         }

@@ -1,5 +1,6 @@
 //! `cargo xtask demo | publish | test | chart | bench`: what a developer does with the repository, as one command each.
 
+mod bench;
 mod demo;
 mod publish;
 mod stage;
@@ -35,7 +36,8 @@ enum Task {
     },
     /// Check the Helm chart with the gateway's own opinion of what it renders; needs Go for Helm.
     Chart,
-    /// Measure and write benches/RESULTS.md; `--quick` takes two minutes.
+    /// Measure beside other servers and write benches/RESULTS.md; `--quick` takes two minutes, `--count` also counts
+    /// instructions where only valgrind can.
     Bench {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
         Task::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
         Task::Test { long } => Ok(test::run(if long { test::Scope::Long } else { test::Scope::Usual })),
         Task::Chart => chart(),
-        Task::Bench { arguments } => bench(&arguments),
+        Task::Bench { arguments } => bench::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
@@ -64,14 +66,5 @@ fn chart() -> anyhow::Result<ExitCode> {
     let script = workspace::root().join("tests/chart/check.sh");
     let status =
         Command::new("bash").arg(script).env("ROOMCAST_GATEWAY", workspace::gateway("debug")).status()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let packages = ["--package", "roomcast-gateway", "--package", "roomcast-benches"];
-    let built = workspace::cargo(&["build", "--release"]).args(packages).status()?;
-    anyhow::ensure!(built.success(), "the gateway or its load does not build");
-    let load = workspace::gateway("release").with_file_name("roomcast-load");
-    let status = Command::new(load).arg("run").args(arguments).current_dir(workspace::root()).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::stage::{Tally, check, count_cargo, count_lines, count_tap, stage};
-use crate::{tools, workspace};
+use crate::{bench, tools, workspace};
 
 /// How much is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,13 @@ pub(crate) fn run(scope: Scope) -> ExitCode {
     });
     all += stage("documentation", || {
         check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    all += stage("instruction counts", || match bench::counted() {
+        Ok(mut counted) => check(&mut counted),
+        Err(error) => {
+            println!("{error:#}");
+            Tally::of(false)
+        }
     });
     all += stage("clients", || node_tests("clients", scope));
     all += stage("cluster", || node_tests("cluster", scope));

@@ -49,25 +49,33 @@ pub(crate) fn npm_cluster_packages() -> Result<()> {
     install_packages("tests/cluster", "npm-cluster")
 }
 
-/// Installs what the lock file in `manifests` (from the root) says into `.cache/<cached>`.
+/// Installs what the lock file in `manifests` (from the root) says into `.cache/<cached>`, for files in `manifests`.
 fn install_packages(manifests: &str, cached: &str) -> Result<()> {
     let manifests = root().join(manifests);
-    let folder = cache().join(cached);
+    install_locked(&manifests, &cache().join(cached))?;
+    link_packages(&manifests, cached)
+}
+
+/// Installs what the lock file in `manifests` says into `folder`, unless it is there already.
+///
+/// # Errors
+/// When npm fails; its own words are on stderr.
+pub(crate) fn install_locked(manifests: &Path, folder: &Path) -> Result<()> {
     let installed = folder.join("installed-lock.json");
     let lock = manifests.join("package-lock.json");
     let lock = fs::read(&lock).with_context(|| lock.display().to_string())?;
     if fs::read(&installed).is_ok_and(|known| known == lock) {
-        return link_packages(&manifests, cached);
+        return Ok(());
     }
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(folder)?;
     for file in ["package.json", "package-lock.json"] {
         fs::copy(manifests.join(file), folder.join(file))?;
     }
     // No scripts: none of the packages needs one, and what is not run cannot do harm.
     let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    run(Command::new("npm").args(arguments).current_dir(&folder))?;
+    run(Command::new("npm").args(arguments).current_dir(folder))?;
     fs::write(installed, lock)?;
-    link_packages(&manifests, cached)
+    Ok(())
 }
 
 /// Node looks for packages beside the files that import them.
@@ -134,6 +142,17 @@ pub(crate) fn redis() -> Result<()> {
 pub(crate) fn nginx() -> Result<()> {
     if !Path::new(NGINX).exists() {
         apt_install("nginx").context("install nginx (Debian: apt-get install nginx, as root)")?;
+    }
+    Ok(())
+}
+
+/// Finds valgrind, or installs Debian's.
+///
+/// # Errors
+/// With what to install, when apt-get or the right to use it is missing.
+pub(crate) fn valgrind() -> Result<()> {
+    if !is_in_path("valgrind") {
+        apt_install("valgrind").context("install valgrind (Debian: apt-get install valgrind, as root)")?;
     }
     Ok(())
 }

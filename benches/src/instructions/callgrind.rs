@@ -12,23 +12,35 @@ use crate::{server::Launch, workload::Workload};
 /// Counts `amount` of a workload, after a fifth of it to warm up.
 pub(super) fn count(launch: &Launch, workload: &Workload, amount: u32) -> anyhow::Result<Cost> {
     let directory = tempfile::tempdir()?;
-    let out = directory.path().join("callgrind.out");
+    let out = |process: usize| directory.path().join(format!("callgrind.{process}"));
     // Threads take turns; with a fair turn one that publishes does not starve the one that delivers.
     let tool = ["valgrind", "--tool=callgrind", "--fair-sched=yes"].map(String::from);
-    let out_flag = format!("--callgrind-out-file={}", out.display());
-    let server = launch.start_under(&[&tool[..], &[out_flag]].concat())?;
+    let server = launch.start_under(|process| {
+        let out_flag = format!("--callgrind-out-file={}", out(process).display());
+        [&tool[..], &[out_flag]].concat()
+    })?;
     let mut load = workload.prepare(&server)?;
     let warm_up = load.drive(amount.div_ceil(5))?;
-    control(server.pid(), "--zero")?;
+    let pids = server.pids();
+    pids.iter().try_for_each(|pid| control(*pid, "--zero"))?;
     let mut outcome = load.drive(amount)?;
-    control(server.pid(), "--dump")?;
+    pids.iter().try_for_each(|pid| control(*pid, "--dump"))?;
     drop(load);
     server.stop()?;
     ensure!(outcome.units > 0, "nothing was delivered");
     outcome.faults.add(warm_up.faults);
-    // The first dump has this number behind the name; the costs of the end go into the file without one.
-    let profile = Profile::read(&out.with_extension("out.1"))?.per(outcome.units as f64);
-    Ok(Cost { user: profile.total, kernel: None, functions: profile.functions, faults: outcome.faults })
+    let mut cost = Cost { user: 0.0, kernel: None, functions: Vec::new(), faults: outcome.faults };
+    for process in 0..pids.len() {
+        // The first dump has this number behind the name; the costs of the end go into the file without one.
+        let dump = out(process).with_extension(format!("{process}.1"));
+        let profile = Profile::read(&dump)?.per(outcome.units as f64);
+        cost.user += profile.total;
+        // Of a cluster, the first node's.
+        if process == 0 {
+            cost.functions = profile.functions;
+        }
+    }
+    Ok(cost)
 }
 
 fn control(pid: u32, command: &str) -> anyhow::Result<()> {

@@ -26,8 +26,9 @@ pub(super) fn count(launch: &Launch, workload: &Workload, amount: u32) -> anyhow
     let server = launch.start()?;
     let mut load = workload.prepare(&server)?;
     load.drive(amount.div_ceil(10))?;
+    let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
     let perf = Command::new("perf")
-        .args(["stat", "-x,", "-e", EVENTS, "-p", &server.pid().to_string()])
+        .args(["stat", "-x,", "-e", EVENTS, "-p", &pids.join(",")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

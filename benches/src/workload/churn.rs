@@ -12,7 +12,7 @@ pub(crate) struct Churn {
 
 impl Churn {
     pub(crate) fn prepare(server: &Server, at_once: u32) -> anyhow::Result<Self> {
-        Ok(Self { crowd: Crowd::new(server.clients)?, at_once })
+        Ok(Self { crowd: Crowd::new(server)?, at_once })
     }
 }
 
@@ -26,7 +26,7 @@ impl Load for Churn {
         let mut failed = 0;
         while outcome.units + failed < u64::from(amount) {
             while opened < amount && self.crowd.len() < self.at_once as usize {
-                let index = self.crowd.open()?;
+                let index = self.crowd.open(0)?;
                 opened_at.resize(opened_at.len().max(index + 1), start);
                 opened_at[index] = Instant::now();
                 opened += 1;

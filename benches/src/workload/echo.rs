@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{Load, Outcome, Progress};
-use crate::{client::Arrived, crowd::Crowd, server::Server, wire};
+use crate::{
+    client::Arrived,
+    crowd::{Crowd, Seat},
+    server::Server,
+    wire,
+};
 
 pub(crate) struct Echo {
     crowd: Crowd,
@@ -16,8 +21,8 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn prepare(server: &Server, connections: u32) -> anyhow::Result<Self> {
-        let mut crowd = Crowd::new(server.clients)?;
-        let clients = crowd.assemble(connections as usize, |_| 0..0)?;
+        let mut crowd = Crowd::new(server)?;
+        let clients = crowd.assemble(connections as usize, |_| Seat { node: 0, rooms: 0..0 })?;
         // As long an event as those of rooms: ["echo","…"].
         let argument = ".".repeat(wire::MESSAGE_BYTES - 11);
         Ok(Self { crowd, clients, argument })

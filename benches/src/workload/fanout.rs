@@ -7,7 +7,11 @@ use std::{
 
 use super::{Faults, Load, Outcome, Progress};
 use crate::{
-    client::Arrived, crowd::Crowd, histogram::Histogram, publisher::Publisher, server::Server, wire,
+    client::{Arrived, Dialect},
+    crowd::{Crowd, Seat},
+    histogram::Histogram,
+    publisher::Publisher,
+    server::{Kind, Server},
 };
 
 /// Who publishes.
@@ -19,6 +23,35 @@ pub(crate) enum Source {
     Unary,
     /// gRPC, all messages over one stream.
     Stream,
+}
+
+/// How the members read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Readers {
+    /// Over WebSocket.
+    WebSocket,
+    /// Over HTTP long-polling.
+    Polling,
+    /// Over WebSocket; one more member reads nothing, and is sent [`FLOOD_EVENTS`] besides with each message.
+    Stalled,
+}
+
+/// What a member that does not read is sent with each message of the others.
+const FLOOD_EVENTS: usize = 40;
+/// Bytes of each of them, beyond those of a message.
+const FLOOD_PADDING: usize = 32 * 1024;
+
+/// A fan-out workload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) rooms: u32,
+    /// Of each room.
+    pub(crate) members: u32,
+    /// Connections that are in no room.
+    pub(crate) bystanders: u32,
+    pub(crate) source: Source,
+    pub(crate) readers: Readers,
+    pub(crate) pace: Pace,
 }
 
 /// When the next message is published.
@@ -37,10 +70,10 @@ enum Sender {
 
 pub(crate) struct Fanout {
     crowd: Crowd,
+    /// Connections beside those of the crowd's members: the publisher, and who reads nothing.
+    others: Crowd,
     sender: Sender,
-    rooms: u32,
-    members: u32,
-    pace: Pace,
+    shape: Shape,
     /// The room of each client, by its number.
     room_of: Vec<u32>,
     /// Messages published in all runs: number `n` is number `n / rooms` of room `n % rooms`.
@@ -59,38 +92,60 @@ struct Run {
     delivered: u64,
     faults: Faults,
     latency: Histogram,
+    latency_far: Histogram,
 }
 
 impl Fanout {
-    pub(crate) fn prepare(
-        server: &Server,
-        rooms: u32,
-        members: u32,
-        source: Source,
-        pace: Pace,
-    ) -> anyhow::Result<Self> {
-        let mut crowd = Crowd::new(server.clients)?;
-        // Members of one room are spread over memory, as those who come at different times are.
-        let room = |place: usize| u32::try_from(place).unwrap_or_default() % rooms;
-        let order = crowd.assemble((rooms * members) as usize, |place| room(place)..room(place) + 1)?;
+    pub(crate) fn prepare(server: &Server, shape: Shape) -> anyhow::Result<Self> {
+        let Shape { rooms, members, bystanders, source, readers, .. } = shape;
+        let mut crowd = match readers {
+            Readers::Polling => Crowd::speaking(server, Dialect::Polling)?,
+            Readers::WebSocket | Readers::Stalled => Crowd::new(server)?,
+        };
+        // Members of one room are spread over memory and nodes, as those who come at different times are.
+        let seat = |place: usize| {
+            let place = u32::try_from(place).unwrap_or_default();
+            let (room, node) = (place % rooms, (place / rooms) as usize);
+            Seat { node, rooms: if place < rooms * members { room..room + 1 } else { 0..0 } }
+        };
+        let order = crowd.assemble((rooms * members + bystanders) as usize, seat)?;
         let mut room_of = vec![u32::MAX; order.len() + 1];
         for (place, client) in order.iter().enumerate() {
-            room_of[*client] = room(place);
+            room_of[*client] = seat(place).rooms.next().unwrap_or(u32::MAX);
         }
+        let mut others = Crowd::new(server)?;
         let sender = match source {
-            Source::Client => Sender::Client(crowd.assemble(1, |_| 0..rooms)?[0]),
+            // Centrifuge's publishers get what they publish if they are members, and need not be.
+            Source::Client if server.kind == Kind::Centrifuge => {
+                Sender::Client(others.assemble(1, |_| Seat { node: 0, rooms: 0..0 })?[0])
+            }
+            Source::Client => {
+                let rooms = 0..rooms + u32::from(readers == Readers::Stalled);
+                Sender::Client(others.assemble(1, |_| Seat { node: 0, rooms: rooms.clone() })?[0])
+            }
             Source::Unary => Sender::Grpc(Publisher::unary(server.grpc)?),
             Source::Stream => Sender::Grpc(Publisher::stream(server.grpc)?),
         };
-        Ok(Self { crowd, sender, rooms, members, pace, room_of, published: 0 })
+        if readers == Readers::Stalled {
+            let stalled = others.assemble(1, |_| Seat { node: 0, rooms: 0..rooms + 1 })?[0];
+            others.stall(stalled)?;
+        }
+        Ok(Self { crowd, others, sender, shape, room_of, published: 0 })
     }
 
     fn publish(&mut self, number: u32) -> anyhow::Result<()> {
-        let (room, sequence) = (number % self.rooms, number / self.rooms);
-        match &self.sender {
-            Sender::Client(client) => self.crowd.queue(*client, &wire::event(room, sequence)),
-            Sender::Grpc(publisher) => publisher.publish(room, sequence),
+        let Shape { rooms, readers, .. } = self.shape;
+        let (room, sequence) = (number % rooms, number / rooms);
+        let sender = match &self.sender {
+            Sender::Client(client) => *client,
+            Sender::Grpc(publisher) => return publisher.publish(room, sequence),
+        };
+        if readers == Readers::Stalled {
+            for _ in 0..FLOOD_EVENTS {
+                self.others.queue_message(sender, rooms, 0, FLOOD_PADDING)?;
+            }
         }
+        self.others.queue_message(sender, room, sequence, 0)
     }
 
     /// Publishes what is due; returns how long to wait for the next.
@@ -100,7 +155,7 @@ impl Fanout {
         while run.intended.len() < amount {
             let sent = run.intended.len();
             let now = Instant::now();
-            let intended = match self.pace {
+            let intended = match self.shape.pace {
                 Pace::InFlight(limit) if sent as u64 >= u64::from(run.completed) + u64::from(limit) => break,
                 Pace::InFlight(_) => now,
                 Pace::PerSecond(rate) => start + Duration::from_secs_f64(sent as f64 / rate),
@@ -114,7 +169,12 @@ impl Fanout {
             self.publish(run.first + u32::try_from(sent)?)?;
         }
         if let Sender::Client(client) = self.sender {
-            self.crowd.flush(client)?;
+            self.others.flush(client)?;
+            // Answers to what was published, heartbeats, and room in the socket for the rest of it.
+            self.others.turn(Duration::ZERO, |_, _, arrived| match arrived {
+                Arrived::Ping => Ok(()),
+                other => Err(io::Error::other(format!("the publisher gets {other:?}"))),
+            })?;
         }
         Ok(timeout)
     }
@@ -124,13 +184,14 @@ impl Load for Fanout {
     fn drive(&mut self, amount: u32) -> anyhow::Result<Outcome> {
         let mut run = Run {
             first: self.published,
-            rooms: self.rooms,
-            missing: vec![self.members; amount as usize],
+            rooms: self.shape.rooms,
+            missing: vec![self.shape.members; amount as usize],
             intended: Vec::with_capacity(amount as usize),
             completed: 0,
             delivered: 0,
             faults: Faults::default(),
             latency: Histogram::default(),
+            latency_far: Histogram::default(),
         };
         let start = Instant::now();
         let mut progress = Progress::new();
@@ -140,7 +201,7 @@ impl Load for Fanout {
             self.crowd.turn(timeout, |index, client, arrived| match arrived {
                 Arrived::Event { room, sequence } if room_of.get(index) == Some(&room) => {
                     run.faults.check(&mut client.expected, sequence);
-                    run.deliver(room, sequence)
+                    run.deliver(client.node, room, sequence)
                 }
                 Arrived::Ping => Ok(()),
                 Arrived::Closed => Err(io::Error::other("the server closed it")),
@@ -160,12 +221,13 @@ impl Load for Fanout {
             elapsed: start.elapsed(),
             faults: run.faults,
             latency: run.latency,
+            latency_far: run.latency_far,
         })
     }
 }
 
 impl Run {
-    fn deliver(&mut self, room: u32, sequence: u32) -> io::Result<()> {
+    fn deliver(&mut self, node: usize, room: u32, sequence: u32) -> io::Result<()> {
         let number = (sequence * self.rooms + room).wrapping_sub(self.first) as usize;
         let (Some(missing @ 1..), Some(intended)) = (self.missing.get_mut(number), self.intended.get(number))
         else {
@@ -175,7 +237,8 @@ impl Run {
         *missing -= 1;
         self.completed += u32::from(*missing == 0);
         self.delivered += 1;
-        self.latency.record(intended.elapsed());
+        let latency = if node == 0 { &mut self.latency } else { &mut self.latency_far };
+        latency.record(intended.elapsed());
         Ok(())
     }
 }

@@ -9,9 +9,8 @@ use anyhow::ensure;
 
 use crate::{
     client::Arrived,
-    crowd::Crowd,
-    process::{self, CpuTime},
-    server::Server,
+    crowd::{Crowd, Seat},
+    server::{CpuTime, Server},
 };
 
 /// What idle connections cost.
@@ -33,13 +32,13 @@ pub(crate) struct Idle {
 /// # Errors
 /// When the server refuses or closes one of them.
 pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -> anyhow::Result<Idle> {
-    let before = process::resident_bytes(server.pid())?;
+    let before = server.resident_bytes()?;
     let start = Instant::now();
-    let mut crowd = Crowd::new(server.clients)?;
-    crowd.assemble(connections as usize, |_| 0..0)?;
+    let mut crowd = Crowd::new(server)?;
+    crowd.assemble(connections as usize, |_| Seat { node: 0, rooms: 0..0 })?;
     let connected = start.elapsed();
-    let resident = process::resident_bytes(server.pid())?.saturating_sub(before);
-    let cpu = process::cpu_time(server.pid())?;
+    let resident = server.resident_bytes()?.saturating_sub(before);
+    let cpu = server.cpu_time()?;
     let mut pings = 0;
     let until = Instant::now() + watch;
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -51,7 +50,7 @@ pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -
             other => Err(io::Error::other(format!("while idle: {other:?}"))),
         })?;
     }
-    let cpu = process::cpu_time(server.pid())? - cpu;
+    let cpu = server.cpu_time()? - cpu;
     ensure!(crowd.len() == connections as usize, "the server closed idle connections");
     drop(crowd);
     let kept = settled_resident_bytes(server)?.saturating_sub(before);
@@ -66,11 +65,11 @@ pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -
 
 /// Resident memory once it does not change any more.
 fn settled_resident_bytes(server: &Server) -> anyhow::Result<u64> {
-    let mut last = process::resident_bytes(server.pid())?;
+    let mut last = server.resident_bytes()?;
     for _ in 0..20 {
         // There is nothing to wait for: memory given back makes no sound.
         std::thread::sleep(Duration::from_millis(250));
-        let now = process::resident_bytes(server.pid())?;
+        let now = server.resident_bytes()?;
         if now == last {
             break;
         }

@@ -1,13 +1,14 @@
 //! socketioxide behind axum, serving what the load generator asks of a gateway:
 //! `socketioxide-peer PORT PING_INTERVAL_MS [REDIS_URL]`.
 
-use std::{env, error::Error, time::Duration};
+use std::{convert::Infallible, env, error::Error, time::Duration};
 
 use axum::{Router, serve::ListenerExt as _};
 use socketioxide::{
     SocketIo, SocketIoBuilder,
     adapter::Adapter,
     extract::{AckSender, Data, SocketRef},
+    handler::ConnectHandler as _,
 };
 use socketioxide_core::adapter::DefinedAdapter;
 use socketioxide_redis::{RedisAdapter, RedisAdapterCtr};
@@ -51,7 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// The application, and what its namespace's adapter still has to do.
 fn serve_sockets<A: Adapter + DefinedAdapter>(builder: SocketIoBuilder<A>) -> (Router, A::InitRes) {
     let (layer, io) = builder.build_layer();
-    let initialized = io.ns("/", async |socket: SocketRef<A>| {
+    // In a middleware, for the task of a handler could be too late for a client's first event.
+    let listen = async |socket: SocketRef<A>| -> Result<(), Infallible> {
         socket.on("join", async |socket: SocketRef<A>, Data(room): Data<String>, answer: AckSender<A>| {
             socket.join(room);
             answer.send(&Status { status: "ok" }).ok();
@@ -62,7 +64,9 @@ fn serve_sockets<A: Adapter + DefinedAdapter>(builder: SocketIoBuilder<A>) -> (R
         socket.on("echo", async |answer: AckSender<A>| {
             answer.send(&Status { status: "ok" }).ok();
         });
-    });
+        Ok(())
+    };
+    let initialized = io.ns("/", (async |_: SocketRef<A>| ()).with(listen));
     (Router::new().layer(layer), initialized)
 }
 
