@@ -5,11 +5,12 @@ use toml::{Table, Value};
 use crate::{assert_none, file, files};
 
 /// Which packages of ours a package of ours may know, `roomcast-` left out. An arrow points one way.
-const KNOWS: [(&str, &[&str]); 11] = [
+const KNOWS: [(&str, &[&str]); 12] = [
     ("engineio", &[]),
     ("websocket", &[]),
     ("socketio", &[]),
     ("proto", &[]),
+    ("client", &["proto"]),
     ("rooms", &["socketio"]),
     ("adapter", &["socketio"]),
     ("cluster", &["adapter", "socketio"]),
