@@ -31,7 +31,9 @@ pub(crate) fn run(scope: Scope) -> ExitCode {
     // The tests of the connection to Redis are Rust tests, and start real ones.
     all += stage("set-up", set_up);
     all += stage("Rust tests", || {
-        count_lines(&mut workspace::cargo(&["test", "--workspace", "--no-fail-fast"]), count_cargo)
+        let mut tests = workspace::cargo(&["test", "--workspace", "--no-fail-fast"]);
+        // Those of the client, its examples too, start the gateway that was just built.
+        count_lines(tests.env("ROOMCAST_GATEWAY", workspace::gateway("debug")), count_cargo)
     });
     all += stage("documentation", || {
         check(workspace::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
