@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 
 import { eventually } from "./kit/eventually.mjs";
-import { Fleet } from "./kit/fleet.mjs";
+import { Fleet, ROOM, Watched } from "./kit/fleet.mjs";
+import { Member } from "./kit/member.mjs";
 import { Proxy } from "./kit/proxy.mjs";
 import { startRedis } from "./kit/redis.mjs";
 import { startSentinels } from "./kit/sentinel.mjs";
@@ -16,8 +17,16 @@ import { startSentinels } from "./kit/sentinel.mjs";
 /** How soon readiness and metrics tell of a fault, in ms; longer on a machine that has more to do than cores. */
 const TOLD_MS = 5000;
 
-/** By how much the memory of a gateway may grow over a fault, in bytes: what is measured is 2 to 8 MB. */
+/** By how much the memory of a gateway may grow over a fault, in bytes: measured are up to 2 MB. */
 const GROWTH_MAX = 32 << 20;
+
+/** What may wait for a Redis that stands still, and what is published meanwhile, in bytes. */
+const QUEUE_BYTES = 1 << 20;
+const FLOOD_BYTES = 16 << 20;
+/** Small enough that as many as may wait for the thread that talks to Redis, 4,096, are half of GROWTH_MAX. */
+const FLOOD_TEXT = "x".repeat(4 << 10);
+/** Messages between two looks at the figures. */
+const FLOOD_PACE = 32;
 
 /** Faults at once: most of their time is waiting. */
 const AT_ONCE = 3;
@@ -40,6 +49,10 @@ for (const adapter of ADAPTERS) {
       return onRedis({ adapter }, async ({ redis, fleet }) => {
         await outage("Redis stopped", fleet, redis, { begin: () => redis.suspend(), end: () => redis.resume() });
       });
+    });
+
+    test("Redis stands still under a flood: what waits for it is bounded, and what it gets at last is in order", () => {
+      return flood(adapter);
     });
 
     test("Redis wants another password, and the file with it comes later", async () => {
@@ -211,6 +224,54 @@ async function outage(name, fleet, redis, { begin, end, affected = fleet.gateway
   const awayMs = Date.now() - began;
   await fleet.flows();
   return account(name, fleet, { toldMs, awayMs });
+}
+
+/**
+ * One client publishes large messages as fast as they are acknowledged, while Redis is stopped and when it goes on. The
+ * gateway of the one that listens is patient: it keeps its connection, and gets all that Redis had taken before.
+ */
+async function flood(adapter) {
+  const redis = await startRedis();
+  const flooded = { ROOMCAST__REDIS__PUBLISH_QUEUE_BYTES: `${QUEUE_BYTES}` };
+  const patient = { ROOMCAST__REDIS__HEARTBEAT_TIMEOUT_MS: "60000" };
+  const gateways = await Promise.all(
+    [flooded, patient].map((env, index) => Watched.start(`gateway ${index + 1}`, redis.url, { adapter, env })),
+  );
+  const [sender, listener] = await Promise.all(
+    gateways.map((gateway) => Member.connect(gateway, "member", { rooms: [ROOM] })),
+  );
+  let sent = 0;
+  const send = async () => sender.ask("m", (sent += 1), FLOOD_TEXT);
+  const got = () => listener.got("m").map(([number]) => number);
+  try {
+    await send();
+    await eventually(() => got().length === 1, "the first arrives");
+    const before = gateways[0].residentBytes();
+    redis.suspend();
+    let most = 0;
+    do {
+      for (let each = 0; each < FLOOD_PACE; each += 1) await send();
+      most = Math.max(most, (await gateways[0].figures()).roomcast_redis_queue_bytes);
+    } while (sent * FLOOD_TEXT.length < FLOOD_BYTES || (await gateways[0].unready()).length === 0);
+    const growth = gateways[0].residentBytes() - before;
+    const lost = await gateways[0].lost();
+    redis.resume();
+    const resumed = sent;
+    while (!(got().at(-1) > resumed)) await send();
+    await send();
+    await eventually(() => got().at(-1) === sent, "the last arrives");
+    const mib = Math.round(growth / 2 ** 20);
+    const told = { sent, got: got().length, counted: lost, "most in the queue": most, "growth in MiB": mib };
+    console.log(`flood: ${JSON.stringify(told)}`);
+    assert.ok(lost > 0 && most <= QUEUE_BYTES, `${lost} lost, ${most} in the queue`);
+    assert.ok(growth < GROWTH_MAX, `memory grew by ${growth} bytes`);
+    assert.deepEqual(got(), [...new Set(got())].sort((one, other) => one - other), "in order, none twice");
+  } finally {
+    redis.resume();
+    for (const member of [sender, listener]) member.close();
+    await Promise.all(gateways.map((gateway) => gateway.stop()));
+    await redis.stop();
+  }
 }
 
 /** Whether readiness and all metrics say that Redis is away. */

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use adapter::{Argument, Broadcast, Operation, Outcome};
 use broker::Publication;
+use bytes::Bytes;
 use cluster::{AskId, ClusterConfig, InquiryId, Node, Output, Part, ShardSet};
 use publish::{CallEvent, Dispatch as _};
 use rand::rngs::StdRng;
@@ -28,6 +29,8 @@ use crate::shutdown::set_ready;
 const EVENTS_PER_TURN: usize = 1_024;
 /// Commands taken in one turn.
 const COMMANDS_PER_TURN: usize = 1_024;
+/// What those may publish together, and one more: each is encoded before Redis is asked to take any.
+const COMMAND_BYTES_PER_TURN: usize = 1 << 20;
 /// Answers of the shards here to other nodes that may wait for a turn.
 const LOCAL_ANSWERS_MAX: usize = 1_024;
 /// How often figures that are not counted where they change are read.
@@ -151,7 +154,11 @@ impl Carrier {
                 () = alarm.as_mut() => {}
             }
             let now = Instant::now();
-            self.turn(now).await;
+            if self.turn(now).await {
+                // While there is always a command, select would wait for nothing, and nobody would look at the sockets
+                // and timers of the link: a Redis that stands still would not be found.
+                tokio::task::yield_now().await;
+            }
             if now >= self.gauges_at {
                 self.report();
                 if let Some(line) = self.away.again(now) {
@@ -167,13 +174,23 @@ impl Carrier {
         }
     }
 
-    async fn turn(&mut self, now: Instant) {
+    /// Takes what has come and does what comes of it; whether more may have come than one turn takes.
+    async fn turn(&mut self, now: Instant) -> bool {
         for _ in 0..EVENTS_PER_TURN {
             let Some(event) = self.link.try_next() else { break };
             self.handle_event(event, now);
         }
+        let mut is_full = true;
+        let mut bytes = 0;
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else { break };
+            if bytes > COMMAND_BYTES_PER_TURN {
+                break;
+            }
+            let Ok(command) = self.commands.try_recv() else {
+                is_full = false;
+                break;
+            };
+            bytes += payload_bytes(&command);
             self.handle_command(command, now);
         }
         while let Ok(local) = self.locals.try_recv() {
@@ -192,6 +209,7 @@ impl Carrier {
         for output in here {
             self.perform(output).await;
         }
+        is_full
     }
 
     fn handle_event(&mut self, event: redis_link::Event, now: Instant) {
@@ -486,6 +504,17 @@ impl Carrier {
                 () = tokio::time::sleep(FAREWELL / 10) => {}
             }
         }
+    }
+}
+
+/// How much there is to encode for a command.
+fn payload_bytes(command: &ClusterCommand) -> usize {
+    match command {
+        ClusterCommand::Publish(publication, _) => {
+            let event = &publication.broadcast.event;
+            event.attachments.iter().map(Bytes::len).sum::<usize>() + event.json.len()
+        }
+        _ => 0,
     }
 }
 
