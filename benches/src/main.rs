@@ -36,6 +36,9 @@ use crate::{
     workload::{Pace, Readers, Shape, Source, Workload},
 };
 
+/// How long one repetition of a workload lasts: a hundred ticks of the processor times.
+const REPETITION: Duration = Duration::from_secs(1);
+
 #[derive(Parser)]
 #[command(version, about = "Loads a gateway, checks every delivery, and counts what it costs")]
 struct Cli {
@@ -53,6 +56,9 @@ enum Command {
         /// Count instructions too, where it costs much time: without counters of the processor.
         #[arg(long)]
         count: bool,
+        /// How often each workload runs on each server. Default: 3, with --quick 1.
+        #[arg(long)]
+        repetitions: Option<u32>,
         /// Where the table goes.
         #[arg(long, default_value = "benches/RESULTS.md")]
         out: PathBuf,
@@ -185,25 +191,35 @@ impl Target {
     }
 }
 
-fn run_all(quick: bool, count: bool, out: &Path, place: &Where) -> anyhow::Result<()> {
+fn run_all(
+    quick: bool,
+    count: bool,
+    repetitions: Option<u32>,
+    out: &Path,
+    place: &Where,
+) -> anyhow::Result<()> {
     let counter = Counter::detect();
     let counts = count || matches!(counter, Ok(Counter::Perf));
     let plan = Plan {
         programs: place.programs()?,
         shards: place.shards,
-        repetitions: if quick { 1 } else { 3 },
-        duration: Duration::from_millis(if quick { 1_000 } else { 1_500 }),
+        repetitions: repetitions.unwrap_or(if quick { 1 } else { 3 }),
+        duration: REPETITION,
         is_quick: quick,
         counter: counts.then_some(counter).transpose()?,
     };
-    let flags = [(quick, " --quick"), (count, " --count")];
-    let flags: String = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
+    let flags = [(quick, " --quick".to_owned()), (count, " --count".to_owned())];
+    let repeated = repetitions.map(|repetitions| (true, format!(" --repetitions {repetitions}")));
+    let flags: String =
+        flags.into_iter().chain(repeated).filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
     run::run_all(&plan, &format!("cargo xtask bench{flags}"), out)
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { quick, count, out, place } => run_all(quick, count, &out, &place),
+        Command::Run { quick, count, repetitions, out, place } => {
+            run_all(quick, count, repetitions, &out, &place)
+        }
         Command::Fanout {
             rooms,
             members,

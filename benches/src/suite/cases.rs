@@ -102,7 +102,7 @@ pub(crate) fn all() -> Vec<Case> {
     let eight = Pace::InFlight(8);
     let mut cases = vec![
         Case { counted: Some(100), ..speed(names::ROOM_1000, SHAPE, PLAIN) },
-        Case { counted: Some(30), is_fast: false, ..speed(names::ROOM_10000, large, PLAIN) },
+        Case { counted: Some(10), is_fast: false, ..speed(names::ROOM_10000, large, PLAIN) },
         Case { counted: Some(200), ..speed(names::ROOM_1000_BY_8, Shape { pace: eight, ..SHAPE }, EVERY) },
         Case { is_fast: false, ..speed(names::ROOM_10000_BY_8, Shape { pace: eight, ..large }, EVERY) },
         Case {
