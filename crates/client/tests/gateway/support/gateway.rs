@@ -66,28 +66,32 @@ impl Drop for Gateway {
     }
 }
 
-/// The binary that `ROOMCAST_GATEWAY` names; else it is built from the sources beside these.
+/// The binary that `ROOMCAST_GATEWAY` names; else it is built from the sources beside these, once.
 pub(crate) fn binary() -> std::path::PathBuf {
-    static BINARY: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
-    let build = || {
-        if let Some(named) = std::env::var_os("ROOMCAST_GATEWAY") {
-            return named.into();
-        }
-        let cargo = option_env!("CARGO").unwrap_or("cargo");
-        let arguments = ["build", "--quiet", "--package", "roomcast-gateway", "--message-format=json"];
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let built = std::process::Command::new(cargo).args(arguments).current_dir(root).output().unwrap();
-        let errors = String::from_utf8_lossy(&built.stderr);
-        assert!(
-            built.status.success(),
-            "ROOMCAST_GATEWAY is not set and no gateway could be built:\n{errors}"
-        );
-        let messages = String::from_utf8(built.stdout).unwrap();
-        let messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let of_gateway = |message: &serde_json::Value| message["target"]["name"] == "roomcast-gateway";
-        let mut executables =
-            messages.filter(of_gateway).filter_map(|m| m["executable"].as_str().map(Into::into));
-        executables.next().unwrap()
-    };
-    BINARY.get_or_init(build).clone()
+    static BINARY: std::sync::OnceLock<Result<std::path::PathBuf, String>> = std::sync::OnceLock::new();
+    let named = || std::env::var_os("ROOMCAST_GATEWAY").map(|path| Ok(path.into()));
+    let binary = BINARY.get_or_init(|| named().unwrap_or_else(build)).clone();
+    binary.unwrap_or_else(|errors| {
+        panic!("ROOMCAST_GATEWAY is not set and no gateway could be built:\n{errors}")
+    })
+}
+
+/// Builds the gateway; what cargo says if it cannot.
+fn build() -> Result<std::path::PathBuf, String> {
+    let mut command = std::process::Command::new(option_env!("CARGO").unwrap_or("cargo"));
+    // What cargo says to tests; build scripts that look at it would run again, and all that needs them.
+    let of_test = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(of_test) {
+        command.env_remove(name);
+    }
+    command.args(["build", "--quiet", "--package", "roomcast-gateway", "--message-format=json"]);
+    let built = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).output().unwrap();
+    let messages = String::from_utf8(built.stdout).unwrap();
+    let mut messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let executable = messages.find_map(|message| match message["target"]["name"] == "roomcast-gateway" {
+        true => message["executable"].as_str().map(Into::into),
+        false => None,
+    });
+    executable.ok_or_else(|| String::from_utf8_lossy(&built.stderr).into_owned())
 }
