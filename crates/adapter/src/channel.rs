@@ -52,7 +52,7 @@ impl ClassicChannels {
 
     /// Broadcasts to exactly this room.
     pub fn room(&self, room: &RoomName) -> String {
-        format!("{}{room}#", self.broadcast)
+        below(&self.broadcast, room.as_str())
     }
 
     /// Where a broadcast for `targets` is published.
@@ -108,6 +108,15 @@ impl ClassicChannels {
             room => ClassicChannel::Room(RoomName::new(room.strip_suffix('#')?)),
         })
     }
+}
+
+/// The channel of something in a namespace. Made for each broadcast, which is what formatting is too dear for.
+fn below(namespace: &str, name: &str) -> String {
+    let mut channel = String::with_capacity(namespace.len() + name.len() + 1);
+    channel.push_str(namespace);
+    channel.push_str(name);
+    channel.push('#');
+    channel
 }
 
 /// Which broadcasts of the sharded adapter have a channel of their own. All nodes must use the same.
@@ -179,7 +188,7 @@ impl ShardedChannels {
 
     /// The channel of a room, if the mode has one for it: to subscribe to while it has members here.
     pub fn room(&self, room: &RoomName) -> Option<String> {
-        self.mode.uses_channel_of(room).then(|| format!("{}{room}#", self.main))
+        self.mode.uses_channel_of(room).then(|| below(&self.main, room.as_str()))
     }
 
     /// Where a broadcast for `targets` is published. One that asks for acknowledgements goes to

@@ -9,6 +9,7 @@ use crate::error::WireFault;
 use crate::json::{self, Placeholder};
 use crate::msgpack::{self, Extension, Token};
 use crate::number::{push_integer, push_number};
+use crate::value::lossy;
 
 /// Redis' own limit for one argument (`proto-max-bulk-len`); a larger message is not made.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512 << 20;
@@ -70,7 +71,7 @@ impl ToJson {
             Token::Unsigned(value) => push_integer(&mut self.out, value),
             Token::Signed(value) => push_integer(&mut self.out, value),
             Token::Float(value) => push_number(&mut self.out, value),
-            Token::Str(text) => json::push_string(&mut self.out, &String::from_utf8_lossy(text)),
+            Token::Str(text) => json::push_string(&mut self.out, &lossy(text)),
             Token::Bin(bytes) | Token::Extension(Extension::Bytes(bytes)) => self.attachment(bytes)?,
             Token::Array(length) => self.array(reader, length, self.level(depth_left)?)?,
             Token::Map(length) => self.map(reader, length, self.level(depth_left)?)?,
@@ -141,7 +142,7 @@ impl ToJson {
         // JavaScript's keys are text: that of a number is its digits, that of nil `null`.
         match reader.token()? {
             Token::Str(text) => {
-                json::push_string(&mut self.out, &String::from_utf8_lossy(text));
+                json::push_string(&mut self.out, &lossy(text));
                 return Ok(text == b"_placeholder");
             }
             Token::Unsigned(value) => push_integer(&mut self.out, format_args!("\"{value}\"")),

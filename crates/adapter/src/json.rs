@@ -5,6 +5,7 @@
 
 mod object;
 mod placeholders;
+mod plain;
 mod reader;
 mod text;
 

@@ -208,7 +208,7 @@ impl<'a> Value<'a> {
                 Ok(msgpack::Token::Unsigned(value)) => Scalar::Number(Number::Unsigned(value)),
                 Ok(msgpack::Token::Signed(value)) => Scalar::Number(Number::Signed(value)),
                 Ok(msgpack::Token::Float(value)) => Scalar::Number(Number::Float(value)),
-                Ok(msgpack::Token::Str(text)) => Scalar::Text(String::from_utf8_lossy(text)),
+                Ok(msgpack::Token::Str(text)) => Scalar::Text(lossy(text)),
                 _ => Scalar::Other,
             },
         }
@@ -253,6 +253,11 @@ pub(crate) fn namespace(value: Option<Value<'_>>) -> Result<NamespaceName, WireF
         None => Ok(NamespaceName::main()),
         Some(value) => value.text().map(NamespaceName::new).ok_or(WireFault::WrongType("nsp")),
     }
+}
+
+/// Text with U+FFFD for what is not UTF-8, which is rare: the check for it is made first, and is much faster.
+pub(crate) fn lossy(text: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use socketio::DEPTH_CEILING;
 
 use crate::error::WireFault;
 use crate::json::Text;
+use crate::json::plain::plain_prefix;
 
 /// A value, or the opening bracket of an array or object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,7 +147,7 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.at += self.rest().iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
+            self.at += plain_prefix(self.rest());
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::plain::plain_prefix;
+
 /// A string as it stands between its quotes, known to be grammatical.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Text<'a> {
@@ -19,6 +21,12 @@ impl<'a> Text<'a> {
 
 /// Appends `text` with quotes, escaped as `JSON.stringify` does.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
+    if plain_prefix(text.as_bytes()) == text.len() {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        return out.push(b'"');
+    }
     serde_json::to_writer(out, text).expect("a string is always JSON, and memory takes it");
 }
 
