@@ -27,6 +27,15 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         report: ReportLevel,
     ) -> impl Future<Output = Result<Receipt, Unavailable>> + Send;
 
+    /// Hands broadcasts over in their order, as one and without a report, if that needs no waiting; all of them or
+    /// none, and gives them back otherwise. Nobody who waits in [`Self::publish`] is overtaken.
+    ///
+    /// # Errors
+    /// The broadcasts: each is then to be published, which waits or says why it cannot be.
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+        Err(broadcasts)
+    }
+
     /// Has every node do something with its sockets, or tell about them, and gathers what they answer until
     /// `timeout` is over.
     ///

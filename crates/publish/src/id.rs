@@ -28,10 +28,16 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The time is 10 digits, and each half of the random bits 8: numbers of one register each.
+        let (time, high, low) = ((self.0 >> 80) as u64, (self.0 >> 40) as u64, self.0 as u64);
         let text: [u8; MESSAGE_ID_CHARS] = std::array::from_fn(|nth| {
-            let shift = 5 * (MESSAGE_ID_CHARS - 1 - nth);
+            let (part, digits) = match nth {
+                0..10 => (time, 10),
+                10..18 => (high, 18),
+                _ => (low, 26),
+            };
             // Five bits: always below the 32 of the alphabet.
-            ALPHABET[usize::from((self.0 >> shift) as u8 & 31)]
+            ALPHABET[usize::from((part >> (5 * (digits - 1 - nth))) as u8 & 31)]
         });
         f.pad(str::from_utf8(&text).expect("the alphabet is ASCII"))
     }

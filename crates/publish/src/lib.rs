@@ -12,6 +12,7 @@ mod convert;
 mod dispatch;
 mod error;
 mod fetch;
+mod front;
 mod guard;
 mod http;
 mod id;

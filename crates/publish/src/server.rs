@@ -16,18 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::Stream;
-use tonic::Status;
-use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming, TlsConnectInfo};
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::auth::{AuthConfig, Authenticator, KeysFault, ServerTlsConfig};
 use crate::config::{PublishConfig, size};
 use crate::dispatch::Dispatch;
+use crate::front::{Door, Front};
 use crate::guard::Guarded;
 use crate::http;
 use crate::idempotency::Remembered;
@@ -145,14 +144,18 @@ pub async fn serve_with<D: Dispatch>(
     let open = rpcs(Router::new(), health);
     let open = rpcs(open, reflection().build_v1()?);
     let open = rpcs(open, reflection().build_v1alpha()?).merge(http::open_routes());
-    let router = open.merge(guarded(publishing, access.authenticator.clone())).fallback(http::not_found);
+    let metrics = publishing.metrics.clone();
+    let door = access.authenticator.clone().map(|authenticator| Door { authenticator, metrics });
+    let router = open.merge(guarded(publishing.clone(), door.clone())).fallback(http::not_found);
+    let service =
+        Front { rpcs: publisher(Guarded(publishing)), door, routes: Routes::from(router).prepare() };
     let serving = async {
         match &access.tls {
-            Some(tls) => serve_on(tls.incoming(listener), router, calls_max, shutdown).await,
+            Some(tls) => serve_on(tls.incoming(listener), service, calls_max, shutdown).await,
             None => {
                 // Answers are small and callers wait for them: no delay to fill segments.
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                serve_on(incoming, router, calls_max, shutdown).await
+                serve_on(incoming, service, calls_max, shutdown).await
             }
         }
     };
@@ -162,9 +165,9 @@ pub async fn serve_with<D: Dispatch>(
     }
 }
 
-async fn serve_on<I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static>(
+async fn serve_on<I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static, D: Dispatch>(
     incoming: impl Stream<Item = io::Result<I>>,
-    router: Router,
+    service: Front<PublisherServer<Guarded<D>>>,
     calls_max: u32,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -173,58 +176,31 @@ async fn serve_on<I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static
         .max_concurrent_streams(calls_max)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, shutdown)
+        .serve_with_incoming_shutdown(service, incoming, shutdown)
         .await
 }
 
-/// What callers need rights for, with the layer that finds out who they are.
-fn guarded<D: Dispatch>(publishing: Publishing<D>, authenticator: Option<Authenticator>) -> Router {
-    let request_bytes_max = size(publishing.config.request_bytes_max);
-    let metrics = publishing.metrics.clone();
-    let service = Guarded(publishing);
-    let http = http::routes(service.clone());
-    let grpc = PublisherServer::new(service).max_decoding_message_size(request_bytes_max);
-    let router = rpcs(Router::new(), grpc).merge(http);
-    match authenticator {
-        Some(authenticator) => {
-            router.layer(from_fn_with_state(Door { authenticator, metrics }, authenticate))
-        }
+/// What callers need rights for over HTTP with JSON, behind the door.
+fn guarded<D: Dispatch>(publishing: Publishing<D>, door: Option<Door>) -> Router {
+    let router = http::routes(Guarded(publishing));
+    match door {
+        Some(door) => router.layer(from_fn_with_state(door, authenticate)),
         None => router,
     }
 }
 
-/// Who looks at credentials, and counts those that are refused.
-#[derive(Clone)]
-struct Door {
-    authenticator: Authenticator,
-    metrics: Arc<PublishMetrics>,
+/// The same over gRPC.
+fn publisher<D: Dispatch>(service: Guarded<D>) -> PublisherServer<Guarded<D>> {
+    let request_bytes_max = size(service.0.config.request_bytes_max);
+    PublisherServer::new(service).max_decoding_message_size(request_bytes_max)
 }
 
 /// Leaves the caller in the request's extensions, or refuses the request before it is read.
 async fn authenticate(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let started = std::time::Instant::now();
-    let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-    let certificates = tls.and_then(TlsConnectInfo::peer_certs);
-    let certificates = certificates.as_ref().map(|certificates| certificates.as_slice());
-    match door.authenticator.caller(request.headers(), certificates).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(status) => {
-            door.metrics.answered(status.code().into(), started.elapsed());
-            refused(&request, &status)
-        }
+    match door.admit(&mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(status) => http::error(&status),
     }
-}
-
-/// `status` in the form that the caller of this request reads.
-fn refused(request: &Request, status: &Status) -> Response {
-    if http::is_grpc(request.headers()) {
-        return status.clone().into_http::<Body>().map(axum::body::Body::new);
-    }
-    http::error(status)
 }
 
 /// `router` and the rpcs of one more service.

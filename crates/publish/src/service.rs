@@ -26,7 +26,9 @@ impl<D: Dispatch> Publisher for Publishing<D> {
                 None => self.deliver(broadcast, level).await,
                 Some(_) => {
                     let service = self.clone();
-                    self.once(key, async move { service.deliver(broadcast, level).await }).await
+                    // In a place of its own: what it holds is large, and would be copied with every call, 9,000
+                    // instructions.
+                    Box::pin(self.once(key, async move { service.deliver(broadcast, level).await })).await
                 }
             }
         };

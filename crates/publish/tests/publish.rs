@@ -198,12 +198,18 @@ async fn a_cancelled_publish_is_dropped() {
 
 #[tokio::test]
 async fn a_batch_is_published_in_order_with_an_id_each() {
-    let recorder = Recorder::new();
-    let mut server = Running::start(recorder.clone(), PublishConfig::default()).await;
-    let answer = server.client.publish_batch(batch((0..1000).map(numbered))).await.unwrap().into_inner();
-    let ids: HashSet<_> = answer.published.iter().map(|published| &published.message_id).collect();
-    assert_eq!(ids.len(), 1000);
-    assert_eq!(recorder.events(), (0..1000).map(numbered_event).collect::<Vec<_>>());
+    for recorder in [Recorder::new(), Recorder::ready()] {
+        let mut server = Running::start(recorder.clone(), PublishConfig::default()).await;
+        let request = batch((0..1000).map(numbered));
+        let answer = server.client.publish_batch(request).await.unwrap().into_inner();
+        let ids: HashSet<_> = answer.published.iter().map(|published| &published.message_id).collect();
+        assert_eq!(ids.len(), 1000);
+        assert_eq!(recorder.events(), (0..1000).map(numbered_event).collect::<Vec<_>>());
+        if let Some(handed) = recorder.handed_as_one {
+            let handed = handed.lock().unwrap();
+            assert!(handed.len() == 16 && handed.iter().all(|messages| *messages <= 64), "{handed:?}");
+        }
+    }
 }
 
 #[tokio::test]

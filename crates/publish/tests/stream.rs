@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 
 use publish::PublishConfig;
@@ -63,6 +64,51 @@ async fn ten_thousand_messages_are_published_and_answered_in_order() {
     }
     assert_eq!(within(answers.message()).await.unwrap(), None);
     assert_eq!(recorder.events(), (0..10_000).map(numbered_event).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn messages_that_are_there_together_are_handed_over_as_one_and_answered_each_in_its_place() {
+    let recorder = Recorder::ready();
+    let mut server = Running::start(recorder.clone(), PublishConfig::default()).await;
+    let faulty = v1::PublishStreamRequest { sequence: 3, message: None, ..Default::default() };
+    let named = v1::PublishStreamRequest { idempotency_key: "k".into(), ..request(6) };
+    let reported = v1::PublishStreamRequest { report: v1::Report::Reach.into(), ..request(8) };
+    let mut all: Vec<_> = (0..200).map(request).collect();
+    for special in [faulty, named, reported] {
+        let place = usize::try_from(special.sequence).unwrap();
+        all[place] = special;
+    }
+    let sent = tokio_stream::iter(all);
+    let mut answers = within(server.client.publish_stream(sent)).await.unwrap().into_inner();
+    let mut ids = HashSet::new();
+    for sequence in 0..200 {
+        let answer = within(answers.message()).await.unwrap().unwrap();
+        assert_eq!(answer.sequence, sequence);
+        match answer.outcome.unwrap() {
+            Outcome::Published(published) => assert!(ids.insert(published.message_id)),
+            Outcome::Error(error) => assert_eq!((sequence, error.code), (3, 3)),
+        }
+    }
+    assert_eq!(within(answers.message()).await.unwrap(), None);
+    assert_eq!(ids.len(), 199);
+    let expected: Vec<_> = (0..200).filter(|number| *number != 3).map(numbered_event).collect();
+    assert_eq!(recorder.events(), expected);
+    let handed = recorder.handed_as_one.unwrap().lock().unwrap().clone();
+    assert!(handed.iter().any(|messages| *messages > 1), "{handed:?}");
+    assert!(handed.iter().all(|messages| *messages <= 64), "{handed:?}");
+}
+
+#[tokio::test]
+async fn a_window_holds_what_is_handed_over_as_one_too() {
+    let recorder = Recorder::ready();
+    let mut server = Running::start(recorder.clone(), window(4)).await;
+    let (requests, mut answers) = open(&mut server).await;
+    send_all(requests, 0..100);
+    for sequence in 0..100 {
+        assert_eq!(within(answers.message()).await.unwrap().unwrap().sequence, sequence);
+    }
+    let handed = recorder.handed_as_one.unwrap().lock().unwrap().clone();
+    assert!(handed.iter().all(|messages| *messages <= 4), "{handed:?}");
 }
 
 #[tokio::test]

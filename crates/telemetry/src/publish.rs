@@ -51,11 +51,16 @@ impl PublishMetrics {
 
     /// A call was answered with the gRPC status `code` (a number outside 0 to 16 counts as UNKNOWN) after `took`.
     pub fn answered(&self, code: i32, took: Duration) {
+        self.all_answered(code, took, 1);
+    }
+
+    /// The same for several messages that were answered together.
+    pub fn all_answered(&self, code: i32, took: Duration, messages: usize) {
         let index = usize::try_from(code).unwrap_or(UNKNOWN);
         if let Some(counter) = self.calls.get(index).or_else(|| self.calls.get(UNKNOWN)) {
-            counter.increment(1);
+            counter.increment(messages as u64);
         }
-        self.duration.record(took.as_secs_f64());
+        self.duration.record_many(took.as_secs_f64(), messages);
     }
 }
 
@@ -88,18 +93,19 @@ mod tests {
             let publish = PublishMetrics::new();
             publish.answered(0, Duration::from_millis(3));
             publish.answered(14, Duration::from_secs(1));
+            publish.all_answered(0, Duration::from_millis(3), 2);
             publish.answered(99, Duration::from_secs(1));
             publish.answered(-1, Duration::from_secs(1));
             publish_refused("orders", PublishRefusal::Room);
         });
         let text = recorder.handle().render();
         for line in [
-            r#"roomcast_publish_calls_total{code="OK"} 1"#,
+            r#"roomcast_publish_calls_total{code="OK"} 3"#,
             r#"roomcast_publish_calls_total{code="UNAVAILABLE"} 1"#,
             r#"roomcast_publish_calls_total{code="UNKNOWN"} 2"#,
             r#"roomcast_publish_calls_total{code="INTERNAL"} 0"#,
-            r#"roomcast_publish_duration_seconds_bucket{le="0.005"} 1"#,
-            "roomcast_publish_duration_seconds_count 4",
+            r#"roomcast_publish_duration_seconds_bucket{le="0.005"} 3"#,
+            "roomcast_publish_duration_seconds_count 6",
             r#"roomcast_publish_refused_total{cause="room"} 1"#,
             r#"roomcast_publish_refused_total{cause="rate"} 0"#,
         ] {

@@ -45,7 +45,7 @@ use crate::{
 
 /// Readiness events taken in one turn.
 const EVENTS_PER_TURN: usize = 1024;
-/// Commands taken in one turn, so that sockets are not starved by publishers.
+/// Commands taken in one turn, each publication for one, so that sockets are not starved by publishers.
 const COMMANDS_PER_TURN: usize = 256;
 /// Connections accepted in one turn, so that a burst of them does not starve those that are open.
 const ACCEPTS_PER_TURN: usize = 128;
@@ -243,9 +243,13 @@ impl Driver {
         }
         let waker = self.readiness.tasks.waker().clone();
         let mut cx = task::Context::from_waker(&waker);
-        for _ in 0..COMMANDS_PER_TURN {
+        let mut done = 0;
+        while done < COMMANDS_PER_TURN {
             match self.inbox.poll_recv(&mut cx) {
-                Poll::Ready(Some(command)) => self.handle_command(command, now),
+                Poll::Ready(Some(command)) => {
+                    done += command.weight();
+                    self.handle_command(command, now);
+                }
                 // The next one rings. There is always somebody who may send one: this driver does.
                 Poll::Pending | Poll::Ready(None) => {
                     self.inbox_has_more = false;
@@ -336,6 +340,9 @@ impl Driver {
                 let reach = self.shard.deliver(&publication);
                 answer(reply, reach);
             }
+            Command::DeliverAll(publications) => publications.iter().for_each(|publication| {
+                self.shard.deliver(publication);
+            }),
             Command::Confirmed(tickets) => {
                 tickets.into_iter().for_each(|ticket| self.shard.handle_confirmed(ticket, now));
             }

@@ -32,6 +32,8 @@ pub(crate) const INBOX_COMMANDS_MAX: usize = 1024;
 pub(crate) enum Command {
     /// Deliver to the sockets here, and say how far it got if anybody wants to know.
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
+    /// Deliver several, in this order.
+    DeliverAll(Arc<[Publication]>),
     /// Subscriptions that these tickets waited for are in force.
     Confirmed(Vec<Ticket>),
     /// Do something with the sockets here, or tell about them.
@@ -66,6 +68,16 @@ pub(crate) enum Command {
     ServePeer(PeerStream),
     /// Stop accepting, and close all clients by then.
     Drain(Instant),
+}
+
+impl Command {
+    /// How many things it is to do: at least 1.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::DeliverAll(publications) => publications.len().max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// Leave to read the body of a push.
@@ -186,6 +198,24 @@ impl Dispatch for Shards {
     async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
         let publication = Arc::new(Publication::new(broadcast));
         self.deliver(&publication, report, None::<Ahead<'_, Command>>).await?.receipt().await
+    }
+
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+        // What is free of either is free because nobody waits for it.
+        let Ok(turn) = self.turnstile.try_acquire() else { return Err(broadcasts) };
+        let mut places = SmallVec::<[_; 8]>::new();
+        for inbox in self.inboxes.iter() {
+            match inbox.try_reserve() {
+                Ok(place) => places.push(place),
+                Err(_) => return Err(broadcasts),
+            }
+        }
+        let publications: Arc<[_]> = broadcasts.into_iter().map(Publication::new).collect();
+        for place in places {
+            place.send(Command::DeliverAll(publications.clone()));
+        }
+        drop(turn);
+        Ok(())
     }
 
     async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {

@@ -53,6 +53,14 @@ impl Dispatch for Nodes {
         }
     }
 
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+        match &self.cluster {
+            // Redis answers for each.
+            Some(_) => Err(broadcasts),
+            None => self.shards.publish_now(broadcasts),
+        }
+    }
+
     async fn operate(
         &self,
         operation: Operation,
