@@ -40,6 +40,8 @@ impl Load for Churn {
                     }
                     Arrived::Closed if client.expected == 1 => outcome.units += 1,
                     Arrived::Closed => failed += 1,
+                    // Some servers begin with a heartbeat.
+                    Arrived::Ping => {}
                     _ => outcome.faults.unexpected += 1,
                 }
                 Ok(())
