@@ -21,7 +21,12 @@ impl Cluster {
     fn start() -> Self {
         let args =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
-        let nodes: Vec<Redis> = (0..6).map(|_| Redis::start_on(free_cluster_port(), &args)).collect();
+        let start = |_| {
+            // By default 10,000 above the port, which may be another server's.
+            let bus = free_port().to_string();
+            Redis::start(&[&args[..], &["--cluster-port", &bus]].concat())
+        };
+        let nodes: Vec<Redis> = (0..6).map(start).collect();
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]);
         create.args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
@@ -80,11 +85,6 @@ impl Cluster {
             }
         }
     }
-}
-
-/// A free port whose bus port, 10,000 above, is one too.
-fn free_cluster_port() -> u16 {
-    std::iter::repeat_with(free_port).find(|port| *port < 55_000).unwrap()
 }
 
 fn eventually(what: &str, mut check: impl FnMut() -> bool) {

@@ -8,6 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,9 +18,22 @@ use tempfile::TempDir;
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A port nobody listens on, a moment ago at least.
+/// The ports of a test process: blocks below those that the kernel gives out by itself, which others may get
+/// between the choice of a port and the start of its server.
+const FIRST_PORT: u16 = 10_000;
+const BLOCKS: u16 = 100;
+const BLOCK_PORTS: u16 = 100;
+
+/// A port nobody listens on, each once.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let block = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap();
+    let ports = std::iter::repeat_with(|| GIVEN.fetch_add(1, Ordering::Relaxed) % BLOCK_PORTS);
+    ports
+        .take(usize::from(BLOCK_PORTS))
+        .map(|nth| FIRST_PORT + block * BLOCK_PORTS + nth)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a test process has fewer servers than ports")
 }
 
 /// One `redis-server`, ended when dropped.
@@ -58,6 +72,8 @@ impl Redis {
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
         while !self.cli(&["PING"]).contains("PONG") && !self.cli(&["PING"]).contains("NOAUTH") {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "redis-server on port {} has ended: {ended:?}", self.port);
             assert!(Instant::now() < deadline, "redis-server on port {} does not answer", self.port);
             std::thread::sleep(Duration::from_millis(10));
         }
