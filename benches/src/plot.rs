@@ -128,10 +128,11 @@ pub(crate) fn bars(table: &Table, workloads: &[&str], figure: &str, title: &str)
             )
             .expect("a string takes all");
         }
-        // Two lines, so that neighbours do not touch.
-        let (first, second) = workload.split_once(", ").unwrap_or((workload, ""));
-        text(&mut out, left + group * 0.4, HEIGHT - BOTTOM + 18.0, "middle", first);
-        text(&mut out, left + group * 0.4, HEIGHT - BOTTOM + 33.0, "middle", second);
+        // Several lines, so that neighbours do not touch.
+        for (line, words) in workload.split(", ").enumerate() {
+            let y = HEIGHT - BOTTOM + 16.0 + line as f64 * 13.0;
+            text(&mut out, left + group * 0.4, y, "middle", words);
+        }
     }
     Kind::ALL.into_iter().enumerate().for_each(|(place, kind)| key(&mut out, place, kind));
     out.push_str("</svg>\n");

@@ -179,8 +179,8 @@ fn method(plan: &Plan) -> String {
         "- {counted}\n- {} repetition(s) of {:.1} s each, the servers in turns; idle connections, curves and the stalled \
          reader once. One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing \
          is extrapolated.\n- The load generator is one thread beside the servers on the same processors. Latencies run from \
-         the time at which a message should have been sent (open loop).\n- Centrifugo 6.9.1 itself needs a version of its \
-         library that no public module proxy serves to this machine; its library's last release stands in for it, without \
+         the time at which a message should have been sent (open loop).\n- Centrifugo 6.9.1 itself could not be built: the Go module proxy did not serve the version of its \
+         library that it needs; release 0.38.0 of that library stands in for it, without \
          Centrifugo's gRPC API. It knows no acknowledgements and no polling; socketioxide and Node have no publish API.\n",
         plan.repetitions,
         plan.duration.as_secs_f64(),
