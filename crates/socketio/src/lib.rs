@@ -20,3 +20,4 @@ pub use id::{NamespaceName, RoomName, SOCKET_ID_CHARS, SocketId};
 pub use json::{DEPTH_CEILING, string_field};
 pub use packet::{DecodeLimits, Packet, PacketKind, Protocol};
 pub use pattern::Pattern;
+pub use unescape::unescape;

@@ -9,8 +9,8 @@ pub(crate) fn string_value(value: &str) -> Option<Cow<'_, str>> {
     Some(if inner.contains('\\') { Cow::Owned(unescape(inner)) } else { Cow::Borrowed(inner) })
 }
 
-/// What the inside of a checked JSON string stands for.
-pub(crate) fn unescape(inner: &str) -> String {
+/// What the inside of a checked JSON string stands for, lone surrogates replaced by U+FFFD.
+pub fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some((plain, escape)) = rest.split_once('\\') {

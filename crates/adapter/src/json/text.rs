@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use socketio::unescape;
+
 use super::plain::plain_prefix;
 
 /// A string as it stands between its quotes, known to be grammatical.
@@ -28,56 +30,6 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
         return out.push(b'"');
     }
     serde_json::to_writer(out, text).expect("a string is always JSON, and memory takes it");
-}
-
-fn unescape(inner: &str) -> String {
-    let mut out = String::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        out.push_str(plain);
-        let mut after = escape.chars();
-        rest = match after.next() {
-            Some('u') => push_code_units(&mut out, escape),
-            Some(letter) => {
-                out.push(simple_escape(letter));
-                after.as_str()
-            }
-            None => "",
-        };
-    }
-    out.push_str(rest);
-    out
-}
-
-const fn simple_escape(letter: char) -> char {
-    match letter {
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        // Quote, backslash and slash stand for themselves.
-        other => other,
-    }
-}
-
-/// Appends the UTF-16 code unit that `escape`, `uXXXX…`, starts with, or the pair of two, and returns what
-/// follows.
-fn push_code_units<'a>(out: &mut String, escape: &'a str) -> &'a str {
-    let Some((first, rest)) = code_unit(escape) else { return "" };
-    if let (0xd800..0xdc00, Some((low @ 0xdc00..0xe000, after))) =
-        (first, rest.strip_prefix('\\').and_then(code_unit))
-    {
-        out.extend(char::decode_utf16([first, low]).flatten());
-        return after;
-    }
-    out.push(char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER));
-    rest
-}
-
-fn code_unit(escape: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = escape.strip_prefix('u')?.split_at_checked(4)?;
-    Some((u16::from_str_radix(digits, 16).ok()?, rest))
 }
 
 #[cfg(test)]

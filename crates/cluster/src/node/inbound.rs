@@ -24,7 +24,7 @@ impl Node {
             (Family::Sharded(_), role) => self.handle_sharded(&namespace, &role, holders, &payload, now),
             (Family::Classic, Role::Requests) => self.handle_request(&namespace, &payload, now),
             (Family::Classic, Role::Responses) => self.handle_response(&payload),
-            (Family::Classic, role) => self.handle_broadcast(Some(&namespace), &role, holders, &payload),
+            (Family::Classic, role) => self.handle_broadcast(&namespace, &role, holders, &payload),
         };
         if let Err(fault) = handled {
             self.skip(channel, &namespace, fault);
@@ -61,14 +61,14 @@ impl Node {
 
     fn handle_broadcast(
         &mut self,
-        namespace: Option<&NamespaceName>,
+        namespace: &NamespaceName,
         role: &Role,
         holders: ShardSet,
         payload: &[u8],
     ) -> Result<(), WireFault> {
         let Some(broadcast) = self.foreign_broadcast(payload)? else { return Ok(()) };
         // Node ignores what names another namespace than the channel's.
-        if namespace.is_some_and(|name| *name != broadcast.namespace) {
+        if *namespace != broadcast.namespace {
             return Ok(());
         }
         self.deliver_from(role, holders, broadcast);
