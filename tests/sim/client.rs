@@ -10,8 +10,9 @@ use rand::Rng;
 
 use crate::{
     model::Witness,
+    schedule::MS,
     server::{Packet, Served, Up, push_body, session_id},
-    world::{Event, MS, NAMESPACES, Path, World},
+    world::{Event, NAMESPACES, Path, World},
 };
 
 /// One connection, from its opening to its end; a client that goes on opens another.
@@ -111,7 +112,7 @@ impl World {
         };
         if revision == Revision::V3 {
             // The server connects it by itself.
-            witness.maybe.entry(("/", String::new())).or_default().begin(self.now);
+            witness.maybe.entry(("/", String::new())).or_default().begin(self.schedule.now);
         }
         let may_upgrade = self.rng.random_bool(0.6);
         self.connections.push(Connection {
@@ -290,7 +291,7 @@ impl World {
 
     fn connect(&mut self, name: usize, namespace: &'static str) {
         self.witness(name, true, namespace, "", |it, now| it.begin(now));
-        let now = self.now;
+        let now = self.schedule.now;
         self.connections[name].connecting.insert(namespace, now);
         self.send_text(name, head('0', namespace));
     }
@@ -320,7 +321,7 @@ impl World {
         let since = self.connections[name].connecting.get(namespace).copied().unwrap_or(0);
         let maybe = &mut self.connections[name].witness.maybe;
         let old = maybe.iter_mut().filter(|((name, room), _)| *name == namespace && !room.is_empty());
-        old.for_each(|(_, intervals)| intervals.end(self.now));
+        old.for_each(|(_, intervals)| intervals.end(self.schedule.now));
         maybe.entry((namespace, id.clone())).or_default().begin(since);
         for room in ["", &id] {
             self.witness(name, false, namespace, room, |it, now| it.begin(now));
@@ -360,7 +361,7 @@ impl World {
     ) {
         let witness = &mut self.connections[name].witness;
         let known = if is_maybe { &mut witness.maybe } else { &mut witness.surely };
-        change(known.entry((namespace, room.to_owned())).or_default(), self.now);
+        change(known.entry((namespace, room.to_owned())).or_default(), self.schedule.now);
     }
 
     pub(crate) fn ping(&mut self, name: usize) {
@@ -376,7 +377,7 @@ impl World {
         connection.is_over = true;
         connection.ids.clear();
         let Witness { surely, maybe, .. } = &mut connection.witness;
-        surely.values_mut().chain(maybe.values_mut()).for_each(|intervals| intervals.end(self.now));
+        surely.values_mut().chain(maybe.values_mut()).for_each(|intervals| intervals.end(self.schedule.now));
         self.later(0..150 * MS, Event::Start);
     }
 }

@@ -1,6 +1,6 @@
 //! When something was so, as its client could tell.
 
-use crate::world::Micros;
+use crate::schedule::Micros;
 
 /// Times from and until, oldest first; the last may be open.
 #[derive(Debug, Default)]

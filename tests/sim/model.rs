@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use adapter::Targets;
 
-use crate::{intervals::Intervals, world::Micros};
+use crate::{intervals::Intervals, schedule::Micros};
 
 /// A namespace with a room of it; the empty room is the namespace itself.
 pub(crate) type Place = (&'static str, String);

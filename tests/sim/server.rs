@@ -12,8 +12,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     client::{Connection, Down, message_id},
+    schedule::MS,
     wire::{Effect, State, Wire},
-    world::{Event, MS, NAMESPACES, Path, Plan, World},
+    world::{Event, NAMESPACES, Path, Plan, World},
 };
 
 const SECRET: [u8; 32] = [7; 32];
@@ -330,8 +331,8 @@ impl World {
         let broadcast = &publication.broadcast;
         let id = message_id(std::str::from_utf8(&broadcast.event.json).unwrap());
         let namespace = NAMESPACES.into_iter().find(|name| *name == broadcast.namespace.as_str()).unwrap();
-        self.model.published(id, namespace, &broadcast.targets, self.now);
-        self.model.handled(id, node, self.now);
+        self.model.published(id, namespace, &broadcast.targets, self.schedule.now);
+        self.model.handled(id, node, self.schedule.now);
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             self.along(Path::Bus(node, other), 0..20 * MS, Event::Arrive(other, id, publication.clone()));
         }

@@ -1,12 +1,6 @@
-//! The one queue of everything that is going to happen, and the bus between shards.
+//! Shards, clients and publishers outside, what happens to each, and the bus between shards.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, hash::Hash, sync::Arc, time::Instant};
 
 use adapter::{Broadcast, Delivery, Event as SocketEvent, Subscription, Subscriptions, Targets, Ticket};
 use broker::Publication;
@@ -17,13 +11,10 @@ use socketio::{NamespaceName, RoomName};
 use crate::{
     client::{Connection, Down},
     model::{Model, Publisher},
+    schedule::{MS, Micros, Next, Schedule},
     server::{Node, Up},
 };
 
-/// Virtual time since the start.
-pub(crate) type Micros = u64;
-
-pub(crate) const MS: Micros = 1000;
 /// Clients act until then, and breaks happen.
 const BUSY: Micros = 2500 * MS;
 /// Then everything on its way arrives, and who is slow is found out.
@@ -73,18 +64,11 @@ pub(crate) enum Event {
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) rng: StdRng,
-    pub(crate) now: Micros,
-    origin: Instant,
-    queue: BinaryHeap<Reverse<(Micros, u64)>>,
-    events: BTreeMap<u64, Event>,
-    scheduled: u64,
+    pub(crate) schedule: Schedule<Event, Path>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) model: Model,
     in_force: Vec<BTreeSet<Subscription>>,
-    /// When the last thing sent on a path arrives: nothing overtakes it.
-    paths: BTreeMap<Path, Micros>,
-    trace: DefaultHasher,
 }
 
 /// Something that keeps order.
@@ -101,23 +85,18 @@ pub(crate) enum Path {
 
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
-        let origin = Instant::now();
+        let schedule = Schedule::new();
         let mut rng = StdRng::seed_from_u64(seed);
-        let nodes = (0..plan.shards).map(|index| Node::new(index, plan, &mut rng, origin)).collect();
+        let nodes =
+            (0..plan.shards).map(|index| Node::new(index, plan, &mut rng, schedule.instant())).collect();
         let mut world = Self {
             plan,
             rng,
-            now: 0,
-            origin,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            scheduled: 0,
+            schedule,
             nodes,
             connections: Vec::new(),
             model: Model::new(plan.shards),
             in_force: vec![BTreeSet::new(); plan.shards],
-            paths: BTreeMap::new(),
-            trace: DefaultHasher::new(),
         };
         for _ in 0..plan.clients {
             world.later(0..200 * MS, Event::Start);
@@ -139,74 +118,57 @@ impl World {
             self.leave(name);
         }
         self.run_until(OVER);
+        let left = self.schedule.next(None::<(Micros, ())>, Micros::MAX);
+        assert!(matches!(left, Next::Nothing), "still to happen: {left:?}");
         self.check();
     }
 
     /// The hash of all that has happened.
     pub(crate) fn trace(&self) -> u64 {
-        self.trace.finish()
+        self.schedule.trace()
     }
 
     pub(crate) fn instant(&self) -> Instant {
-        self.origin + Duration::from_micros(self.now)
+        self.schedule.instant()
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.now < BUSY
+        self.schedule.now < BUSY
     }
 
     pub(crate) fn later(&mut self, delay: std::ops::Range<Micros>, event: Event) {
-        let at = self.now + self.rng.random_range(delay);
+        let at = self.schedule.now + self.rng.random_range(delay);
         self.at(at, event);
     }
 
     /// Schedules an event that nothing on the same path overtakes.
     pub(crate) fn along(&mut self, path: Path, delay: std::ops::Range<Micros>, event: Event) {
-        let at = self.now + self.rng.random_range(delay);
-        let last = self.paths.entry(path).or_default();
-        *last = at.max(*last);
-        let at = *last;
-        self.at(at, event);
+        let at = self.schedule.now + self.rng.random_range(delay);
+        self.schedule.along(path, at, event);
     }
 
     fn at(&mut self, at: Micros, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.events.insert(self.scheduled, event);
+        self.schedule.at(at, event);
     }
 
     pub(crate) fn note(&mut self, what: impl Hash) {
-        (self.now, what).hash(&mut self.trace);
+        self.schedule.note(what);
     }
 
     fn run_until(&mut self, end: Micros) {
         loop {
-            let queued = self.queue.peek().map(|Reverse((at, _))| *at);
             let timers = (0..self.nodes.len()).filter_map(|node| Some((self.timeout(node)?, node))).min();
-            match (queued, timers) {
-                (Some(at), _) if at <= end && timers.is_none_or(|(timer, _)| at <= timer) => {
-                    let Some(Reverse((_, number))) = self.queue.pop() else { return };
-                    let event = self.events.remove(&number).expect("every number has its event");
-                    self.now = at;
-                    self.note((number, std::mem::discriminant(&event)));
-                    self.happen(event);
-                }
-                (_, Some((at, node))) if at <= end => {
-                    self.now = self.now.max(at);
-                    self.happen(Event::Timers(node));
-                }
-                _ => {
-                    self.now = end;
-                    return;
-                }
+            match self.schedule.next(timers, end) {
+                Next::Event(event) => self.happen(event),
+                Next::Timer(node) => self.happen(Event::Timers(node)),
+                Next::Nothing => return,
             }
         }
     }
 
     fn timeout(&self, node: usize) -> Option<Micros> {
         let at = self.nodes[node].shard.poll_timeout()?;
-        let micros = at.saturating_duration_since(self.origin).as_nanos().div_ceil(1000);
-        Some(u64::try_from(micros).expect("histories are short"))
+        Some(self.schedule.micros(at))
     }
 
     fn happen(&mut self, event: Event) {
@@ -240,7 +202,7 @@ impl World {
             _ => None,
         };
         let subscription = Subscription { namespace: namespace.clone(), room };
-        self.model.handled(id, node, self.now);
+        self.model.handled(id, node, self.schedule.now);
         if self.plan.subscriptions == Subscriptions::NotNeeded || self.in_force[node].contains(&subscription)
         {
             self.nodes[node].shard.deliver(publication);
@@ -259,7 +221,7 @@ impl World {
         let rooms = [0, 1, 1, 1, 2, 3][self.rng.random_range(0..6)];
         let except = [0, 0, 0, 1, 2][self.rng.random_range(0..5)];
         let targets = Targets { rooms: self.draw_rooms(rooms), except: self.draw_rooms(except) };
-        self.model.published(id, namespace, &targets, self.now);
+        self.model.published(id, namespace, &targets, self.schedule.now);
         let publication = Arc::new(Publication::new(Broadcast {
             namespace: NamespaceName::new(namespace),
             targets,
@@ -310,7 +272,6 @@ impl World {
             assert!(node.polls.is_empty(), "shard {name} has not answered {:?}", node.polls);
             assert_eq!(self.in_force[name], BTreeSet::new(), "subscriptions of shard {name} left");
         }
-        assert!(self.events.is_empty(), "still to happen: {:?}", self.events);
         let healthy = self.connections.iter().filter(|connection| connection.witness.is_complete);
         let due: usize = healthy.map(|connection| self.model.due(&connection.witness)).sum();
         assert!(due > 0, "a history in which nobody has to receive anything proves nothing");

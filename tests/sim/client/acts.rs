@@ -6,8 +6,9 @@ use rand::Rng;
 use super::{Asked, Transport, head};
 use crate::{
     model::Publisher,
+    schedule::MS,
     server::{Packet, Up, push_body},
-    world::{Event, MS, World},
+    world::{Event, World},
 };
 
 impl World {
@@ -77,7 +78,7 @@ impl World {
         connection.ids.remove(namespace);
         connection.asked.retain(|_, asked| asked.namespace != namespace);
         let surely = connection.witness.surely.iter_mut().filter(|((name, _), _)| *name == namespace);
-        surely.for_each(|(_, intervals)| intervals.end(self.now));
+        surely.for_each(|(_, intervals)| intervals.end(self.schedule.now));
         self.send_text(name, head('1', namespace));
         self.connect(name, namespace);
     }

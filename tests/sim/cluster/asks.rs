@@ -12,8 +12,9 @@ use socketio::{NamespaceName, RoomName};
 
 use crate::oracle::Publisher;
 use crate::process::ToNode;
+use crate::schedule::{MS, Micros};
 use crate::shards::ToShard;
-use crate::world::{Event, LATENCY, Life, MS, Micros, NAMESPACES, ROOMS, World};
+use crate::world::{Event, LATENCY, Life, NAMESPACES, ROOMS, World};
 
 /// How long back ends wait for answers.
 const TIMEOUT: Micros = 300 * MS;
@@ -81,7 +82,7 @@ impl World {
         let except = [0, 0, 0, 1][self.rng.random_range(0..4)];
         let targets = Targets { rooms: self.draw_rooms(rooms), except: self.draw_rooms(except) };
         let broadcast = event(namespace, targets, format!(r#"["m","m{id:07}"]"#));
-        self.oracle.published(id, life, &broadcast, self.now);
+        self.oracle.published(id, life, &broadcast, self.schedule.now);
         let publication = Arc::new(Publication::new(broadcast.clone()));
         self.tell_node(life, ToNode::Publish(broadcast));
         self.tell_shards(life, |_| ToShard::Local(id, publication.clone()));
@@ -129,8 +130,8 @@ impl World {
         let pending = Pending {
             by: life,
             namespace,
-            at: self.now,
-            since: self.now,
+            at: self.schedule.now,
+            since: self.schedule.now,
             is_about_sockets,
             found: BTreeSet::new(),
             clients: 0,
@@ -151,7 +152,7 @@ impl World {
             Part::AllCalled | Part::Served(_) => {}
             Part::End(coverage) => {
                 let pending = self.asks.pending.remove(&id).expect("it was there");
-                let took = self.now - pending.since;
+                let took = self.schedule.now - pending.since;
                 assert!(took <= TIMEOUT + LATENCY.end, "{id:?} took {took} µs");
                 if !self.plan.has_faults && self.is_quiet(&pending) {
                     assert_eq!(coverage.asked, coverage.answered, "{id:?} {pending:?} {coverage:?}");
@@ -169,8 +170,8 @@ impl World {
         self.processes.iter().all(|process| {
             let here = || self.clients.iter().filter(|client| client.home.0 == process.life);
             let namespace = pending.namespace;
-            here().any(|client| client.witness.is_surely_in(namespace, from, self.now))
-                || !here().any(|client| client.witness.is_maybe_in(namespace, from, self.now))
+            here().any(|client| client.witness.is_surely_in(namespace, from, self.schedule.now))
+                || !here().any(|client| client.witness.is_maybe_in(namespace, from, self.schedule.now))
         })
     }
 
@@ -178,7 +179,7 @@ impl World {
     fn check_found(&self, id: AskId, pending: &Pending) {
         let others = self.clients.iter().filter(|client| client.home.0 != pending.by);
         for client in others.filter(|_| pending.is_about_sockets) {
-            if client.witness.is_surely_in(pending.namespace, pending.at, self.now) {
+            if client.witness.is_surely_in(pending.namespace, pending.at, self.schedule.now) {
                 let socket = &client.ids[pending.namespace];
                 assert!(pending.found.contains(socket), "{id:?} has not found {client:?}: {pending:?}");
             }

@@ -7,7 +7,8 @@ use engineio::{CloseReason, Revision};
 use rand::Rng;
 
 use crate::oracle::{Publisher, Witness, message_id};
-use crate::world::{Event, HEARTBEAT, LATENCY, LEASE, Life, MS, Micros, NAMESPACES, ROOMS, World};
+use crate::schedule::{MS, Micros};
+use crate::world::{Event, HEARTBEAT, LATENCY, LEASE, Life, NAMESPACES, ROOMS, World};
 
 /// The longest that a join may wait: a connection found dead, and the way there and back.
 const JOIN_WAIT_MAX: Micros = HEARTBEAT + 20 * MS + 4 * LATENCY.end;
@@ -105,7 +106,7 @@ impl World {
             92..95 => {
                 self.clients[name].ids.remove(namespace);
                 self.clients[name].asked.retain(|_, asked| asked.namespace != namespace);
-                self.clients[name].witness.left(namespace, self.now);
+                self.clients[name].witness.left(namespace, self.schedule.now);
                 self.say(name, head('1', namespace));
                 self.connect(name, namespace);
             }
@@ -121,7 +122,7 @@ impl World {
 
     fn connect(&mut self, name: usize, namespace: &'static str) {
         for room in ["", "lobby"] {
-            self.clients[name].witness.maybe(namespace, room).begin(self.now);
+            self.clients[name].witness.maybe(namespace, room).begin(self.schedule.now);
         }
         self.say(name, head('0', namespace));
     }
@@ -130,8 +131,8 @@ impl World {
         let room = ROOMS[self.rng.random_range(0..ROOMS.len())];
         let client = &mut self.clients[name];
         match joins {
-            true => client.witness.maybe(namespace, room).begin(self.now),
-            false => client.witness.surely(namespace, room).end(self.now),
+            true => client.witness.maybe(namespace, room).begin(self.schedule.now),
+            false => client.witness.surely(namespace, room).end(self.schedule.now),
         }
         client.asked_count += 1;
         let number = client.asked_count;
@@ -167,21 +168,21 @@ impl World {
             && let Some(text) = self.clients[name].unread.pop_front()
         {
             let flow = self.feed(name, &text);
-            self.clients[name].held = (flow == Flow::Hold).then_some(self.now);
+            self.clients[name].held = (flow == Flow::Hold).then_some(self.schedule.now);
         }
         self.end_turn(life, shard);
     }
 
     pub(crate) fn resume(&mut self, name: usize) {
         let Some(since) = self.clients[name].held.take() else { return };
-        let waited = self.now - since;
+        let waited = self.schedule.now - since;
         let most = if self.plan.masters == 1 { JOIN_WAIT_MAX } else { JOIN_PATIENCE };
         assert!(waited <= most, "client {name} has waited {waited} µs for its join");
         while self.clients[name].held.is_none()
             && let Some(text) = self.clients[name].unread.pop_front()
         {
             let flow = self.feed(name, &text);
-            self.clients[name].held = (flow == Flow::Hold).then_some(self.now);
+            self.clients[name].held = (flow == Flow::Hold).then_some(self.schedule.now);
         }
     }
 
@@ -217,7 +218,7 @@ impl World {
             Some('1') => {
                 self.clients[name].ids.remove(namespace);
                 self.clients[name].asked.retain(|_, asked| asked.namespace != namespace);
-                self.clients[name].witness.gone(Some(namespace), self.now);
+                self.clients[name].witness.gone(Some(namespace), self.schedule.now);
                 if self.is_busy() {
                     self.later(20 * MS..60 * MS, Event::Reconnect(name, namespace));
                 }
@@ -239,10 +240,10 @@ impl World {
         let id = rest.split_once('"').unwrap().0.to_owned();
         let witness = &mut self.clients[name].witness;
         // Rooms of the socket before this one.
-        ROOMS.iter().for_each(|room| witness.maybe(namespace, room).end(self.now));
+        ROOMS.iter().for_each(|room| witness.maybe(namespace, room).end(self.schedule.now));
         for room in ["", "lobby", &id] {
             witness.maybe(namespace, room).begin(0);
-            witness.surely(namespace, room).begin(self.now);
+            witness.surely(namespace, room).begin(self.schedule.now);
         }
         witness.maybe(namespace, "operated").begin(0);
         self.clients[name].ids.insert(namespace, id);
@@ -257,8 +258,8 @@ impl World {
         let is_newest =
             !client.asked.values().any(|asked| asked.namespace == namespace && asked.room == room);
         match joins {
-            true if is_newest => client.witness.surely(namespace, room).begin(self.now),
-            false if is_newest => client.witness.maybe(namespace, room).end(self.now),
+            true if is_newest => client.witness.surely(namespace, room).begin(self.schedule.now),
+            false if is_newest => client.witness.maybe(namespace, room).end(self.schedule.now),
             _ => {}
         }
     }
@@ -291,7 +292,7 @@ impl World {
             return;
         }
         client.ids.clear();
-        client.witness.gone(None, self.now);
+        client.witness.gone(None, self.schedule.now);
         if self.is_busy() {
             self.later(0..100 * MS, Event::Start);
         }

@@ -9,7 +9,8 @@ use socketio::NamespaceName;
 
 use crate::link::{Half, Origin};
 use crate::redis::{Command, SLOTS};
-use crate::world::{BUSY, Event, HEARTBEAT, Life, MS, Micros, NAMESPACES, World};
+use crate::schedule::{MS, Micros};
+use crate::world::{BUSY, Event, HEARTBEAT, Life, NAMESPACES, World};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -66,7 +67,7 @@ impl World {
             }
             Fault::Stall(time) if self.redis.backlog.is_none() => {
                 self.redis.backlog = Some([].into());
-                self.at(self.now + time, Event::Fault(Fault::Resume));
+                self.at(self.schedule.now + time, Event::Fault(Fault::Resume));
                 for origin in self.origins() {
                     self.later(HEARTBEAT..HEARTBEAT + 20 * MS, Event::Fault(Fault::Silent(origin)));
                 }
@@ -175,11 +176,11 @@ impl World {
     fn continue_process(&mut self, index: usize) {
         let life = self.processes[index].life;
         let Some(backlog) = self.processes[index].backlog.take() else { return };
-        self.asks.excuse(life, self.now);
+        self.asks.excuse(life, self.schedule.now);
         let here = |world: &Self, client: usize| world.clients[client].home.0 == life;
         for client in 0..self.clients.len() {
             if here(self, client) {
-                self.clients[client].excuse(self.now);
+                self.clients[client].excuse(self.schedule.now);
             }
         }
         backlog.into_iter().for_each(|event| self.happen(event));

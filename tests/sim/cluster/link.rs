@@ -7,8 +7,9 @@ use bytes::Bytes;
 use cluster::{Listen, Query, QueryId, Reply};
 
 use crate::redis::{Command, Word};
+use crate::schedule::MS;
 use crate::shards::ToShard;
-use crate::world::{Event, HEARTBEAT, LATENCY, Life, MS, Path, World};
+use crate::world::{Event, HEARTBEAT, LATENCY, Life, Path, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Half {

@@ -16,6 +16,10 @@ mod link;
 mod oracle;
 mod process;
 mod redis;
+#[path = "../schedule.rs"]
+mod schedule;
+#[path = "../seeds.rs"]
+mod seeds;
 mod shards;
 mod world;
 
@@ -39,35 +43,15 @@ const fn sharded(mode: SubscriptionMode, masters: usize) -> Plan {
     Plan { family: Family::Sharded(mode), masters, ..EXACT }
 }
 
-/// Names the seed of a run that panics.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed; run it again with SIM_SEED={}", self.0);
-        }
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
-}
-
 /// Runs one history to its end and returns the hash of its trace.
 fn run(seed: u64, plan: Plan) -> u64 {
-    let named = Named(seed);
     let mut world = World::new(seed, plan);
     world.run();
-    drop(named);
     world.trace()
 }
 
 fn run_all(seeds: u64, plan: Plan) {
-    match number("SIM_SEED") {
-        Some(seed) => _ = run(seed, plan),
-        None => (0..number("SIM_SEEDS").unwrap_or(seeds)).for_each(|seed| _ = run(seed, plan)),
-    }
+    seeds::run_all(seeds, |seed| run(seed, plan));
 }
 
 #[test]

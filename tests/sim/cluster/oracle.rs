@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use adapter::Broadcast;
 
 use crate::intervals::Intervals;
-use crate::world::{Life, Micros};
+use crate::schedule::Micros;
+use crate::world::Life;
 
 /// A shard of a process in one of its lives.
 pub(crate) type ShardOf = (Life, u8);

@@ -12,8 +12,9 @@ use socketio::DecodeLimits;
 
 use crate::link::{Half, Link, Origin};
 use crate::redis::Command;
+use crate::schedule::MS;
 use crate::shards::{Held, ToShard};
-use crate::world::{Event, HANDOVER, LEASE, LINGER, Life, MS, Path, World};
+use crate::world::{Event, HANDOVER, LEASE, LINGER, Life, Path, World};
 
 pub(crate) struct Process {
     pub(crate) life: Life,

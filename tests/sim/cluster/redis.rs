@@ -7,7 +7,8 @@ use cluster::{Listen, Query, QueryId, Reply};
 
 use crate::link::{Half, Origin};
 use crate::oracle::message_id;
-use crate::world::{Event, LATENCY, Micros, Path, World};
+use crate::schedule::Micros;
+use crate::world::{Event, LATENCY, Path, World};
 
 /// Slots of the cluster; few, so that channels share them.
 pub(crate) const SLOTS: usize = 8;
@@ -126,7 +127,7 @@ impl World {
                 self.broadcast(&channel, &payload);
             }
             Command::Query(id, query) if self.is_alive(origin) => {
-                let reply = self.redis.answer(query, self.now);
+                let reply = self.redis.answer(query, self.schedule.now);
                 self.tell_link(origin, Word::Replied(id, reply));
             }
             Command::Subscribe(listen, channel) => self.subscribe(origin, listen, channel),
@@ -146,7 +147,7 @@ impl World {
         }
         if let Some(id) = message_id(payload) {
             let healthy = self.processes.iter().filter(|process| process.is_healthy);
-            self.oracle.executed(id, self.now, healthy.map(|process| process.life));
+            self.oracle.executed(id, self.schedule.now, healthy.map(|process| process.life));
         }
         let half = Half::Subscriber(owner);
         for (origin, all) in self.redis.connections.clone() {

@@ -105,10 +105,10 @@ impl World {
         match input {
             ToShard::Local(id, publication) => {
                 shard.deliver(&publication);
-                self.oracle.handled(id, (life, number), self.now);
+                self.oracle.handled(id, (life, number), self.schedule.now);
             }
             ToShard::Deliver(publication) => drop(shard.deliver(&publication)),
-            ToShard::Passed(id) => self.oracle.passed(id, (life, number), self.now),
+            ToShard::Passed(id) => self.oracle.passed(id, (life, number), self.schedule.now),
             ToShard::Confirm(tickets) => {
                 tickets.into_iter().for_each(|ticket| shard.handle_confirmed(ticket, now));
             }
@@ -182,8 +182,8 @@ impl World {
     fn published(&mut self, life: Life, number: u8, publication: &Arc<Publication>) {
         let broadcast = &publication.broadcast;
         let id = message_id(&broadcast.event.json).expect("clients number what they emit");
-        self.oracle.published(id, life, broadcast, self.now);
-        self.oracle.handled(id, (life, number), self.now);
+        self.oracle.published(id, life, broadcast, self.schedule.now);
+        self.oracle.handled(id, (life, number), self.schedule.now);
         self.tell_node(life, ToNode::Publish(broadcast.clone()));
         for other in (0..self.plan.shards).filter(|other| *other != number) {
             self.tell_shard(life, other, ToShard::Local(id, publication.clone()));

@@ -1,8 +1,6 @@
-//! The one queue of everything that is going to happen.
+//! Processes, clients and the Redis between them, and what happens to each.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -17,12 +15,9 @@ use crate::link::Origin;
 use crate::oracle::Oracle;
 use crate::process::{Process, ToNode};
 use crate::redis::{Command, Redis, Word};
+use crate::schedule::{MS, Micros, Next, Schedule};
 use crate::shards::ToShard;
 
-/// Virtual time since the start.
-pub(crate) type Micros = u64;
-
-pub(crate) const MS: Micros = 1000;
 /// Clients and callers act until then, and faults happen.
 pub(crate) const BUSY: Micros = 800 * MS;
 /// Then faults heal, and all that waits for something has got it.
@@ -100,19 +95,12 @@ pub(crate) enum Path {
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) rng: StdRng,
-    pub(crate) now: Micros,
-    origin: Instant,
-    queue: BinaryHeap<Reverse<(Micros, u64)>>,
-    events: BTreeMap<u64, Event>,
-    scheduled: u64,
-    /// When the last thing sent on a path arrives: nothing overtakes it.
-    paths: BTreeMap<Path, Micros>,
+    pub(crate) schedule: Schedule<Event, Path>,
     pub(crate) processes: Vec<Process>,
     pub(crate) clients: Vec<Client>,
     pub(crate) redis: Redis,
     pub(crate) oracle: Oracle,
     pub(crate) asks: Asks,
-    trace: DefaultHasher,
 }
 
 impl World {
@@ -120,18 +108,12 @@ impl World {
         let mut world = Self {
             plan,
             rng: StdRng::seed_from_u64(seed),
-            now: 0,
-            origin: Instant::now(),
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            scheduled: 0,
-            paths: BTreeMap::new(),
+            schedule: Schedule::new(),
             processes: Vec::new(),
             clients: Vec::new(),
             redis: Redis::new(plan.masters),
             oracle: Oracle::default(),
             asks: Asks::default(),
-            trace: DefaultHasher::new(),
         };
         for process in 0..plan.nodes {
             world.boot(process, 0);
@@ -159,15 +141,15 @@ impl World {
 
     /// The hash of all that has happened.
     pub(crate) fn trace(&self) -> u64 {
-        self.trace.finish()
+        self.schedule.trace()
     }
 
     pub(crate) fn instant(&self) -> Instant {
-        self.origin + Duration::from_micros(self.now)
+        self.schedule.instant()
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.now < BUSY
+        self.schedule.now < BUSY
     }
 
     pub(crate) fn draw(&mut self, range: Range<Micros>) -> Micros {
@@ -175,60 +157,41 @@ impl World {
     }
 
     pub(crate) fn later(&mut self, delay: Range<Micros>, event: Event) {
-        let at = self.now + self.draw(delay);
+        let at = self.schedule.now + self.draw(delay);
         self.at(at, event);
     }
 
     /// Schedules an event that nothing on the same path overtakes.
     pub(crate) fn along(&mut self, path: Path, delay: Range<Micros>, event: Event) {
-        let at = self.now + self.draw(delay);
-        let last = self.paths.entry(path).or_default();
-        *last = at.max(*last);
-        let at = *last;
-        self.at(at, event);
+        let at = self.schedule.now + self.draw(delay);
+        self.schedule.along(path, at, event);
     }
 
     pub(crate) fn at(&mut self, at: Micros, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.events.insert(self.scheduled, event);
+        self.schedule.at(at, event);
     }
 
     pub(crate) fn note(&mut self, what: impl Hash) {
-        (self.now, what).hash(&mut self.trace);
+        self.schedule.note(what);
     }
 
     fn run_until(&mut self, end: Micros) {
         loop {
-            let queued = self.queue.peek().map(|Reverse((at, _))| *at);
             let timers = (0..self.processes.len())
                 .filter(|process| self.processes[*process].runs())
                 .filter_map(|process| Some((self.timeout(process)?, process)))
                 .min();
-            match (queued, timers) {
-                (Some(at), _) if at <= end && timers.is_none_or(|(timer, _)| at <= timer) => {
-                    let Some(Reverse((_, number))) = self.queue.pop() else { return };
-                    let event = self.events.remove(&number).expect("every number has its event");
-                    self.now = at;
-                    self.note((number, std::mem::discriminant(&event)));
-                    self.happen(event);
-                }
-                (_, Some((at, process))) if at <= end => {
-                    self.now = self.now.max(at);
-                    self.expire(process);
-                }
-                _ => {
-                    self.now = end;
-                    return;
-                }
+            match self.schedule.next(timers, end) {
+                Next::Event(event) => self.happen(event),
+                Next::Timer(process) => self.expire(process),
+                Next::Nothing => return,
             }
         }
     }
 
     fn timeout(&self, process: usize) -> Option<Micros> {
         let at = self.processes[process].poll_timeout()?;
-        let micros = at.saturating_duration_since(self.origin).as_nanos().div_ceil(1000);
-        Some(u64::try_from(micros).expect("histories are short"))
+        Some(self.schedule.micros(at))
     }
 
     pub(crate) fn happen(&mut self, event: Event) {
