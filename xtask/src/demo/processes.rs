@@ -120,8 +120,9 @@ fn stopped(Process { name, mut child }: Process) -> Result<()> {
 
 /// Sends SIGTERM; by the shell, because the standard library only knows SIGKILL.
 fn terminate(pid: u32) {
-    // Without a shell it is killed when its time is over.
-    Command::new("sh").args(["-c", "kill -TERM \"$0\" 2>&-", &pid.to_string()]).status().ok();
+    let mut shell = Command::new("sh");
+    // A second Ctrl-C must not interrupt it. Without a shell the process is killed when its time is over.
+    shell.args(["-c", "kill -TERM \"$0\" 2>&-", &pid.to_string()]).process_group(0).status().ok();
 }
 
 #[cfg(test)]
