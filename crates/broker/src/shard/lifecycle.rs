@@ -170,6 +170,8 @@ impl Shard {
         let Some(index) = self.index_of(key) else { return };
         let frame = Arc::new(Encoded::raw(frame));
         match &self.connections[index as usize] {
+            // Nothing follows a close frame.
+            connection if connection.closing_by.is_some() => {}
             connection if connection.link == Some(link) => self.send(index, frame),
             connection if connection.probe == Some(link) => {
                 self.probe_answers.push(ProbeAnswer { key, link, frame })

@@ -31,6 +31,21 @@ fn a_key_outlives_its_connection_harmlessly() {
 }
 
 #[test]
+fn nothing_follows_a_close_frame_on_a_slow_link() {
+    let mut broker = Broker::dev();
+    let (socket, _) = broker.connect();
+    broker.wire.link(socket.link).room = 0;
+    broker.send(socket, "9");
+    assert!(!broker.is_closed(socket), "its close frame has not left");
+    broker.shard.send_frame(socket.key, socket.link, websocket::frame(websocket::Opcode::Pong, b"late"));
+    broker.wire.link(socket.link).room = usize::MAX;
+    broker.shard.handle_writable(socket.key, socket.link);
+    broker.turn();
+    assert_eq!(broker.received(socket), ["CLOSE"]);
+    assert!(broker.is_closed(socket));
+}
+
+#[test]
 fn a_drain_closes_a_few_at_a_time_without_a_disconnect_packet() {
     let mut broker = Broker::dev();
     let sockets: Vec<_> = (0..5).map(|_| broker.connect().0).collect();

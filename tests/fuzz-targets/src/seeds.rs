@@ -1,0 +1,136 @@
+//! Where fuzzing begins: what real clients and servers have written, out of the vectors, in the form of each target.
+
+use std::{fs, path::Path};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+
+/// Longest text that is taken over from a vector: longer ones only make fuzzing slow.
+const TEXT_BYTES_MAX: usize = 2_000;
+/// Programs for the targets that read one, of chance: their grammar is too dense for a seed to matter.
+const PROGRAMS: u64 = 64;
+const PROGRAM_BYTES_MAX: usize = 400;
+
+/// What the vectors hold, whatever they say of it.
+struct Vectors {
+    texts: Vec<String>,
+    /// What stands there in hexadecimal digits.
+    blobs: Vec<Vec<u8>>,
+}
+
+/// The seeds of a target, in the same order each time.
+///
+/// # Panics
+/// If the vectors are not where they were.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    let vectors = Vectors::read();
+    let texts = || vectors.texts.iter().map(|text| text.as_bytes().to_vec());
+    let with = |prefix: &[u8], bytes: Vec<u8>| [prefix, &bytes].concat();
+    let blobs = || vectors.blobs.iter().cloned();
+    match target {
+        "websocket" => texts()
+            .map(|text| client_frame(0x81, &text))
+            .chain(blobs().map(|blob| client_frame(0x82, &blob)))
+            .chain(texts().take(50).map(fragments))
+            .map(|stream| with(&[16], stream))
+            .collect(),
+        "engine_packet" | "json" => texts().chain(blobs()).collect(),
+        "engine_payload" => {
+            let text = (0..4).flat_map(|form| texts().map(move |text| [&[form | 4], &*text].concat()));
+            text.chain(blobs().map(|blob| with(&[0], blob))).collect()
+        }
+        "engine_query" => {
+            let queries = vectors.texts.iter().filter_map(|text| text.split_once('?'));
+            queries.map(|(_, query)| query.as_bytes().to_vec()).collect()
+        }
+        "socket_packet" => {
+            let packets = vectors.texts.iter().map(|text| text.strip_prefix('4').unwrap_or(text));
+            let binary = [b"51-[\"x\",{\"_placeholder\":true,\"num\":0}]\x1e\x00\x01\x02".to_vec()];
+            packets.map(|text| text.as_bytes().to_vec()).chain(binary).collect()
+        }
+        "socket_event" => {
+            let arguments = vectors.texts.iter().filter_map(|text| text.find('[').map(|at| &text[at..]));
+            arguments.map(|text| format!("\u{1}name\n{text}").into_bytes()).collect()
+        }
+        "redis_message" => blobs().chain(texts().filter(|text| text.starts_with(b"{"))).collect(),
+        "cluster_node" => {
+            let messages = blobs().chain(texts().filter(|text| text.starts_with(b"{")));
+            let on_channels = messages.enumerate().flat_map(|(at, message)| {
+                // Family, step, channel, whether the rest belongs to it, and no piece before it.
+                (0..8).map(move |channel| with(&[(at % 4) as u8, 0, channel, 0, 0], message.clone()))
+            });
+            on_channels.collect()
+        }
+        _ => programs(),
+    }
+}
+
+fn programs() -> Vec<Vec<u8>> {
+    let program = |seed| {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let length = rng.random_range(1..PROGRAM_BYTES_MAX);
+        // Small numbers name what there is.
+        (0..length)
+            .map(|_| if rng.random_bool(0.8) { rng.random_range(0..26) } else { rng.random() })
+            .collect()
+    };
+    (0..PROGRAMS).map(program).collect()
+}
+
+/// A masked frame with the first byte `first`.
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let header = websocket::frame_header(websocket::Opcode::Binary, payload.len());
+    let mut frame = header.as_bytes().to_vec();
+    frame[0] = first;
+    frame[1] |= 0x80;
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// A text in two fragments, with a ping between them, and the end.
+fn fragments(text: Vec<u8>) -> Vec<u8> {
+    let (first, second) = text.split_at(text.len() / 2);
+    let frames = [(0x01, first), (0x89, b"ping"), (0x80, second), (0x88, &[3, 232])]
+        .map(|(kind, data)| client_frame(kind, data));
+    frames.concat()
+}
+
+impl Vectors {
+    fn read() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors");
+        let entries = fs::read_dir(&folder).expect("the vectors lie beside this package");
+        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        let mut vectors = Self { texts: Vec::new(), blobs: Vec::new() };
+        for path in paths {
+            let text = fs::read_to_string(&path).expect("a vector is text");
+            vectors.add(&serde_json::from_str(&text).expect("a vector is JSON"));
+        }
+        vectors.blobs.sort();
+        vectors.blobs.dedup();
+        vectors.texts.sort();
+        vectors.texts.dedup();
+        vectors
+    }
+
+    fn add(&mut self, value: &Value) {
+        match value {
+            Value::String(text) if text.len() <= TEXT_BYTES_MAX => {
+                self.blobs.extend(from_hex(text));
+                self.texts.push(text.clone());
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.add(field)),
+            _ => {}
+        }
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
+    (rest.is_empty() && !pairs.is_empty()).then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
