@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use adapter::Ticket;
 use broker::{
-    ConnectionKey, Flow, LimitsConfig, LinkId, NamespaceConfig, Opening, Output, Payload, PollId,
-    Publication, Refusal, Shard, ShardConfig,
+    ConnectionKey, Dialect, Flow, Framing, LimitsConfig, LinkId, NamespaceConfig, Opening, Output, Payload,
+    PollId, Publication, Refusal, Shard, ShardConfig,
 };
 use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, SidKey};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -104,7 +104,8 @@ impl World {
     pub(crate) fn arrive_up(&mut self, connection: usize, up: Up) {
         let (node, now) = (self.connections[connection].witness.shard, self.instant());
         let revision = self.connections[connection].revision;
-        let opening = Opening { revision, base64_only: false, token: None, handshake: None };
+        let dialect = Dialect::Json(Framing { revision, base64_only: false });
+        let opening = Opening { dialect, token: None, handshake: None };
         let shard = &mut self.nodes[node].shard;
         match up {
             Up::OpenWebSocket => {

@@ -8,8 +8,8 @@ use std::{
 
 use adapter::{Broadcast, Delivery, Event, Subscriptions, Targets};
 use broker::{
-    ConnectionKey, Flow, LimitsConfig, LinkId, NamespaceConfig, Opening, Payload, PollId, Publication, Shard,
-    ShardConfig, Sink,
+    ConnectionKey, Dialect, Flow, Framing, LimitsConfig, LinkId, NamespaceConfig, Opening, Payload, PollId,
+    Publication, Shard, ShardConfig, Sink,
 };
 use bytes::Bytes;
 use engineio::{CloseReason, EngineConfig, Owner, Revision, SidKey};
@@ -29,7 +29,7 @@ pub(crate) const BENCHES: [Bench; 6] = [
 ];
 
 const MEMBERS: u32 = 1000;
-const OPENING: Opening = Opening { revision: Revision::V4, base64_only: false, token: None, handshake: None };
+const OPENING: Opening = Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None };
 
 /// Takes all and keeps nothing.
 struct Void;

@@ -1,6 +1,7 @@
 //! What travels between nodes, and what a node must be subscribed to, without IO.
 
 pub mod classic;
+pub mod parser;
 pub mod sharded;
 
 mod argument;

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use engineio::{Data, Packet, PacketKind, Revision, Session, SessionId, Transport};
+use engineio::{Data, Packet, PacketKind, Session, SessionId, Transport};
 use rooms::SocketKey;
 use smallvec::SmallVec;
 use socketio::{Assembler, Protocol};
 
 use crate::{
-    encoded::{Dialect, Encoded},
+    dialect::Dialect,
+    encoded::Encoded,
     handshake::HandshakeRecord,
     io::{LinkId, PollId},
     outbox::Outbox,
@@ -81,10 +82,7 @@ pub(crate) enum OwnedData {
 impl Connection {
     /// The Socket.IO revision that goes with the session's.
     pub(crate) fn protocol(&self) -> Protocol {
-        match self.dialect.revision {
-            Revision::V4 => Protocol::V5,
-            Revision::V3 => Protocol::V4,
-        }
+        self.dialect.protocol()
     }
 
     /// Whether a volatile message sent now would leave at once.

@@ -1,15 +1,17 @@
 //! A message encoded once per wire form and shared by every outbox that it is in.
 
 use std::{
+    borrow::Cow,
     ops::Range,
     sync::{Arc, OnceLock},
 };
 
 use adapter::{Broadcast, Event};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use engineio::{PayloadEncoder, Revision};
+use engineio::{Data, PayloadEncoder, Revision};
 use websocket::{Opcode, frame_header};
+
+use crate::dialect::{Dialect, Framing};
 
 /// Room kept in front of a message for its WebSocket header, which is known only when the message is.
 const HEADER_BYTES_MAX: usize = 10;
@@ -19,9 +21,9 @@ const PACKET_BYTES_USUAL: usize = 128;
 
 /// One Engine.IO packet, or one Socket.IO message with its attachments, ready to be written to any client.
 ///
-/// The WebSocket frames of revision 4 are made at once; they hold the text that polling payloads need too,
-/// and are the same on revision 3 when nothing is binary. The rare other forms are made when first asked
-/// for, and then shared as well.
+/// The WebSocket frames of JSON on revision 4 are made at once; they hold the text that polling payloads need too,
+/// and are the same on revision 3 when nothing is binary. Every other form is a translation of that text, made when
+/// first asked for, and then shared as well.
 #[derive(Debug)]
 pub struct Encoded {
     buffer: Vec<u8>,
@@ -33,20 +35,34 @@ pub struct Encoded {
     rare: OnceLock<Box<RareForms>>,
 }
 
-/// Forms that only some clients need, and only of messages with attachments.
+/// Forms that only some clients need.
 #[derive(Debug, Default)]
 struct RareForms {
-    v3: OnceLock<Vec<u8>>,
-    base64: [OnceLock<Vec<u8>>; 2],
+    /// The frames of each [`RareForm`].
+    frames: [OnceLock<Vec<u8>>; RareForm::COUNT],
+    /// The packet as MessagePack, which frames and payloads are made of.
+    msgpack: OnceLock<Vec<u8>>,
 }
 
-/// How one client is to be written to over WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dialect {
-    /// The Engine.IO revision it speaks.
-    pub revision: Revision,
-    /// Whether it asked for text only (`b64=1`).
-    pub base64_only: bool,
+/// The frames that differ from those of JSON on revision 4, by their place among the [`RareForms`].
+#[derive(Clone, Copy, Debug)]
+enum RareForm {
+    /// Attachments behind the text, not as plain binary messages.
+    Attachments(Framing),
+    /// One message of MessagePack.
+    MsgPack(Framing),
+}
+
+impl RareForm {
+    const COUNT: usize = 8;
+
+    fn place(self) -> usize {
+        let (parser, Framing { revision, base64_only }) = match self {
+            Self::Attachments(framing) => (0, framing),
+            Self::MsgPack(framing) => (1, framing),
+        };
+        parser << 2 | usize::from(revision == Revision::V3) << 1 | usize::from(base64_only)
+    }
 }
 
 impl Encoded {
@@ -66,7 +82,7 @@ impl Encoded {
         buffer[start..HEADER_BYTES_MAX].copy_from_slice(header);
         let text = HEADER_BYTES_MAX..buffer.len();
         for attachment in &attachments {
-            put_frame(&mut buffer, Opcode::Binary, &[attachment]);
+            put_frame(&mut buffer, Opcode::Binary, attachment);
         }
         Self { buffer, start, text, attachments, rare: OnceLock::new() }
     }
@@ -91,42 +107,59 @@ impl Encoded {
     /// The bytes for a WebSocket.
     #[inline]
     pub fn frames(&self, dialect: Dialect) -> &[u8] {
-        if self.attachments.is_empty() {
-            return &self.buffer[self.start..];
+        match dialect {
+            Dialect::Json(_) if self.attachments.is_empty() => &self.buffer[self.start..],
+            _ => self.rare_frames(dialect),
         }
-        self.frames_with_attachments(dialect)
     }
 
-    fn frames_with_attachments(&self, dialect: Dialect) -> &[u8] {
-        let rare = || self.rare.get_or_init(Box::default);
-        match dialect {
-            Dialect { revision: Revision::V4, base64_only: false } => &self.buffer[self.start..],
-            Dialect { revision: Revision::V3, base64_only: false } => rare().v3.get_or_init(|| {
-                self.frames_with(|out, part| put_frame(out, Opcode::Binary, &[b"\x04", part]))
-            }),
-            Dialect { revision, base64_only: true } => {
-                let (form, prefix) = match revision {
-                    Revision::V4 => (&rare().base64[0], "b"),
-                    Revision::V3 => (&rare().base64[1], "b4"),
-                };
-                form.get_or_init(|| {
-                    self.frames_with(|out, part| {
-                        let text = STANDARD.encode(part);
-                        put_frame(out, Opcode::Text, &[prefix.as_bytes(), text.as_bytes()]);
-                    })
-                })
+    fn rare_frames(&self, dialect: Dialect) -> &[u8] {
+        let form = match dialect {
+            Dialect::Json(framing) if !self.attachments.is_empty() && framing != Framing::V4 => {
+                RareForm::Attachments(framing)
+            }
+            Dialect::MsgPack(framing) if self.is_message() => RareForm::MsgPack(framing),
+            Dialect::Json(_) | Dialect::MsgPack(_) => return &self.buffer[self.start..],
+        };
+        self.rare().frames[form.place()].get_or_init(|| {
+            let mut out = Vec::new();
+            for message in self.messages(form) {
+                match message {
+                    Data::Text(text) => put_frame(&mut out, Opcode::Text, text.as_bytes()),
+                    Data::Binary(bytes) => put_frame(&mut out, Opcode::Binary, &bytes),
+                }
+            }
+            out
+        })
+    }
+
+    /// The WebSocket messages of a rare form.
+    fn messages(&self, form: RareForm) -> Vec<Data<'_>> {
+        match form {
+            RareForm::Attachments(framing) => {
+                let text = Data::Text(Cow::Borrowed(self.text()));
+                let attachments = self.attachments.iter().map(|attachment| framing.binary(attachment));
+                std::iter::once(text).chain(attachments).collect()
+            }
+            RareForm::MsgPack(framing) => {
+                self.msgpack().into_iter().map(|bytes| framing.binary(bytes)).collect()
             }
         }
     }
 
     /// Adds the packet to a polling payload; raw bytes add nothing.
-    pub fn add_to_payload(&self, payload: &mut PayloadEncoder) {
+    pub fn add_to_payload(&self, dialect: Dialect, payload: &mut PayloadEncoder) {
         if self.text.is_empty() {
             return;
         }
-        payload.push_text(self.text());
-        for attachment in &self.attachments {
-            payload.push_binary(attachment);
+        match dialect {
+            Dialect::MsgPack(_) if self.is_message() => {
+                self.msgpack().into_iter().for_each(|bytes| payload.push_binary(bytes));
+            }
+            Dialect::Json(_) | Dialect::MsgPack(_) => {
+                payload.push_text(self.text());
+                self.attachments.iter().for_each(|attachment| payload.push_binary(attachment));
+            }
         }
     }
 
@@ -140,10 +173,25 @@ impl Encoded {
         self.buffer.len() - self.start
     }
 
-    fn frames_with(&self, put: impl Fn(&mut Vec<u8>, &Bytes)) -> Vec<u8> {
-        let mut out = self.buffer[self.start..self.text.end].to_vec();
-        self.attachments.iter().for_each(|attachment| put(&mut out, attachment));
-        out
+    /// Whether there is a Socket.IO packet in it, and not one of Engine.IO's own.
+    fn is_message(&self) -> bool {
+        self.text().starts_with('4')
+    }
+
+    fn rare(&self) -> &RareForms {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// The packet as MessagePack. `None` if it is no packet, which nothing makes: its clients then get nothing, where
+    /// half a packet would end them.
+    fn msgpack(&self) -> Option<&[u8]> {
+        let bytes = self.rare().msgpack.get_or_init(|| {
+            let packet = socketio::split(self.text().get(1..).unwrap_or_default());
+            packet
+                .and_then(|packet| adapter::parser::encode(&packet, &self.attachments).ok())
+                .unwrap_or_default()
+        });
+        (!bytes.is_empty()).then_some(bytes)
     }
 }
 
@@ -164,17 +212,19 @@ impl Publication {
     }
 }
 
-fn put_frame(out: &mut Vec<u8>, opcode: Opcode, parts: &[&[u8]]) {
-    out.extend_from_slice(frame_header(opcode, parts.iter().map(|part| part.len()).sum()).as_bytes());
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+fn put_frame(out: &mut Vec<u8>, opcode: Opcode, message: &[u8]) {
+    out.extend_from_slice(frame_header(opcode, message.len()).as_bytes());
+    out.extend_from_slice(message);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const V4: Dialect = Dialect { revision: Revision::V4, base64_only: false };
-    const V3: Dialect = Dialect { revision: Revision::V3, base64_only: false };
+    const V4: Dialect = Dialect::Json(Framing::V4);
+    const V3: Dialect = Dialect::Json(Framing::V3);
+    const V4_TEXT: Framing = Framing { base64_only: true, ..Framing::V4 };
+    const V3_TEXT: Framing = Framing { base64_only: true, ..Framing::V3 };
 
     #[test]
     fn a_text_packet_has_one_form_for_all_websockets() {
@@ -192,8 +242,8 @@ mod tests {
         for (dialect, tail) in [
             (V4, b"\x82\x03\x01\x02\x03".as_slice()),
             (V3, b"\x82\x04\x04\x01\x02\x03"),
-            (Dialect { base64_only: true, ..V4 }, b"\x81\x05bAQID"),
-            (Dialect { base64_only: true, ..V3 }, b"\x81\x06b4AQID"),
+            (Dialect::Json(V4_TEXT), b"\x81\x05bAQID"),
+            (Dialect::Json(V3_TEXT), b"\x81\x06b4AQID"),
         ] {
             assert_eq!(message.frames(dialect)[..], [head, tail].concat(), "{dialect:?}");
         }
@@ -213,8 +263,38 @@ mod tests {
         let part = Bytes::from_static(b"\x01\x02\x03");
         let message = Encoded::with_attachments(vec![part], |out| out.extend_from_slice(b"451-[\"x\"]"));
         let mut payload = PayloadEncoder::new(Revision::V4, false);
-        message.add_to_payload(&mut payload);
-        Encoded::raw(&b"\x88\x00"[..]).add_to_payload(&mut payload);
+        message.add_to_payload(V4, &mut payload);
+        Encoded::raw(&b"\x88\x00"[..]).add_to_payload(V4, &mut payload);
         assert_eq!(payload.finish().0, b"451-[\"x\"]\x1ebAQID");
+    }
+
+    /// `{"type":2,"data":["x",<01 02 03>],"nsp":"/"}`.
+    const PACKED: &[u8] = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1x\xc4\x03\x01\x02\x03";
+
+    #[test]
+    fn msgpack_is_one_message_with_its_attachments_inside() {
+        let part = Bytes::from_static(b"\x01\x02\x03");
+        let json = br#"451-["x",{"_placeholder":true,"num":0}]"#;
+        let message = Encoded::with_attachments(vec![part], |out| out.extend_from_slice(json));
+        let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, PACKED);
+        for (framing, frame) in [
+            (Framing::V4, [b"\x82\x1a", PACKED].concat()),
+            (Framing::V3, [b"\x82\x1b\x04", PACKED].concat()),
+            (V4_TEXT, [b"\x81\x25b", base64.as_bytes()].concat()),
+            (V3_TEXT, [b"\x81\x26b4", base64.as_bytes()].concat()),
+        ] {
+            assert_eq!(message.frames(Dialect::MsgPack(framing)), frame, "{framing:?}");
+        }
+        let mut payload = PayloadEncoder::new(Revision::V4, false);
+        message.add_to_payload(Dialect::MsgPack(Framing::V4), &mut payload);
+        assert_eq!(payload.finish().0, [b"b", base64.as_bytes()].concat());
+    }
+
+    #[test]
+    fn packets_of_engine_io_are_text_beside_msgpack() {
+        let ping = Encoded::packet(|out| out.push(b'2'));
+        assert_eq!(ping.frames(Dialect::MsgPack(Framing::V4)), b"\x81\x012");
+        let close = Encoded::raw(&b"\x88\x00"[..]);
+        assert_eq!(close.frames(Dialect::MsgPack(Framing::V3)), b"\x88\x00");
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod connection;
+mod dialect;
 mod encoded;
 mod handshake;
 mod io;
@@ -11,7 +12,8 @@ mod shard;
 mod wheel;
 
 pub use config::{AuthConfig, EventAction, EventRule, LimitsConfig, NamespaceConfig, RoomRule};
-pub use encoded::{Dialect, Encoded, Publication};
+pub use dialect::{Dialect, Framing, Parser};
+pub use encoded::{Encoded, Publication};
 pub use handshake::HandshakeRecord;
 pub use io::{ConnectRefusal, ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId, Sink};
 pub use shard::{Flow, Opening, Reach, Refusal, Shard, ShardConfig, TooManyCalls};

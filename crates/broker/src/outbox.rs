@@ -6,7 +6,7 @@ use adapter::Delivery;
 use engineio::PayloadEncoder;
 use smallvec::SmallVec;
 
-use crate::encoded::{Dialect, Encoded};
+use crate::{dialect::Dialect, encoded::Encoded};
 
 /// How many messages one `writev` gathers.
 const SLICES_MAX: usize = 64;
@@ -217,9 +217,9 @@ impl Outbox {
     }
 
     /// Moves the whole queue into a polling payload.
-    pub(crate) fn drain_into(&mut self, payload: &mut PayloadEncoder, spares: &mut Spares) {
+    pub(crate) fn drain_into(&mut self, dialect: Dialect, payload: &mut PayloadEncoder, spares: &mut Spares) {
         for item in self.first.iter().chain(&self.rest) {
-            item.message.add_to_payload(payload);
+            item.message.add_to_payload(dialect, payload);
         }
         self.clear();
         self.give_back(spares);
@@ -270,11 +270,10 @@ impl Outbox {
 mod tests {
     use std::convert::Infallible;
 
-    use engineio::Revision;
-
     use super::*;
+    use crate::dialect::Framing;
 
-    const DIALECT: Dialect = Dialect { revision: Revision::V4, base64_only: false };
+    const DIALECT: Dialect = Dialect::Json(Framing::V4);
     const NO_LIMIT: u32 = u32::MAX;
 
     fn packet(text: &str) -> Arc<Encoded> {

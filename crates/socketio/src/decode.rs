@@ -21,6 +21,20 @@ use crate::packet::{DecodeLimits, Packet, PacketKind, reserved_event};
 ///
 /// Source: Socket.IO protocol 5, packet encoding; socket.io-parser 4.2.7.
 pub fn decode<'a>(text: &'a str, limits: &DecodeLimits) -> Result<Packet<'a>, ParseFault> {
+    let packet = take_apart(text, limits)?;
+    if let Some(data) = packet.data {
+        check_data(packet.kind, data, packet.attachments, limits)?;
+    }
+    Ok(packet)
+}
+
+/// Takes a packet of our own apart again, one that the functions `encode_*` have written: its data is as good as it was
+/// then. `None` if it is no packet.
+pub fn split(text: &str) -> Option<Packet<'_>> {
+    take_apart(text, &DecodeLimits { attachments_max: usize::MAX, depth_max: 0 }).ok()
+}
+
+fn take_apart<'a>(text: &'a str, limits: &DecodeLimits) -> Result<Packet<'a>, ParseFault> {
     let mut rest = text.chars();
     let digit = rest.next().ok_or(ParseFault::EmptyPacket)?;
     let kind = PacketKind::from_digit(digit).ok_or(ParseFault::UnknownPacketType(digit))?;
@@ -33,9 +47,6 @@ pub fn decode<'a>(text: &'a str, limits: &DecodeLimits) -> Result<Packet<'a>, Pa
     };
     let (id, rest) = take_ack_id(rest)?;
     let data = (!rest.is_empty()).then_some(rest);
-    if let Some(data) = data {
-        check_data(kind, data, attachments, limits)?;
-    }
     Ok(Packet { kind, namespace, id, attachments, data })
 }
 

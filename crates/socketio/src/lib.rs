@@ -12,12 +12,12 @@ mod pattern;
 mod unescape;
 
 pub use assembler::{Assembler, Incoming};
-pub use decode::decode;
+pub use decode::{decode, split};
 pub use encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};
 pub use error::{EventFault, JsonFault, JsonOffence, ParseFault};
 pub use event::{event_json, event_name, first_argument};
 pub use id::{NamespaceName, RoomName, SOCKET_ID_CHARS, SocketId};
 pub use json::{DEPTH_CEILING, string_field};
-pub use packet::{DecodeLimits, Packet, PacketKind, Protocol};
+pub use packet::{DecodeLimits, Packet, PacketKind, Protocol, reserved_event};
 pub use pattern::Pattern;
 pub use unescape::unescape;

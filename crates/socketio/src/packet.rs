@@ -116,7 +116,7 @@ const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// The reserved event name that `name` is, if it is one.
-pub(crate) fn reserved_event(name: &str) -> Option<&'static str> {
+pub fn reserved_event(name: &str) -> Option<&'static str> {
     RESERVED_EVENTS.into_iter().find(|reserved| *reserved == name)
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn judge(
         Ok(greeting) => greeting,
         Err(refused) => return Verdict::Refuse(refused),
     };
-    let opening = Opening::new(&query, request.query);
+    let opening = Opening::new(client.parser, &query, request.query);
     match probe {
         Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, greeting },
         None => Verdict::Open(opening, greeting),
@@ -140,6 +140,8 @@ fn switching_protocols(request: &UpgradeRequest<'_>, client: &ClientConfig) -> R
 
 #[cfg(test)]
 mod tests {
+    use broker::{Dialect, Framing};
+
     use super::*;
 
     const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
@@ -169,7 +171,7 @@ mod tests {
     fn a_good_request_opens_a_session() {
         let verdict = verdict("/socket.io/?EIO=4&transport=websocket", &[KEY, VERSION]);
         let Verdict::Open(opening, greeting) = verdict else { panic!("{verdict:?}") };
-        assert_eq!((opening.revision, opening.base64_only, opening.token), (Revision::V4, false, None));
+        assert_eq!((opening.dialect, opening.token), (Dialect::Json(Framing::V4), None));
         let text = String::from_utf8(greeting.to_vec()).unwrap();
         // The accept key of RFC 6455, section 1.3.
         assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));

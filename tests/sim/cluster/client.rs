@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use broker::{ConnectionKey, Flow, LinkId, Opening};
-use engineio::{CloseReason, Revision};
+use broker::{ConnectionKey, Dialect, Flow, Framing, LinkId, Opening};
+use engineio::CloseReason;
 use rand::Rng;
 
 use crate::oracle::{Publisher, Witness, message_id};
@@ -78,7 +78,7 @@ impl World {
         let link = LinkId(u32::try_from(name).expect("a few clients"));
         let held = self.held(life, shard);
         held.links.insert(link.0, name);
-        let opening = Opening { revision: Revision::V4, base64_only: false, token: None, handshake: None };
+        let opening = Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None };
         let key = held.shard.open_websocket(link, opening, None, now);
         self.clients[name].key = Some((key, link));
         self.end_turn(life, shard);

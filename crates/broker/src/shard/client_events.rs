@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use adapter::{Broadcast, Delivery, Event, Targets};
 use bytes::Bytes;
-use socketio::{Incoming, RoomName, event_name, first_argument};
+use socketio::{Incoming, RoomName, event_name, first_argument, reserved_event};
 
 use super::{Shard, namespaces::split_query};
 use crate::{
@@ -38,7 +38,11 @@ impl Shard {
         };
         let Some(data) = incoming.data else { return };
         let Some(event) = event_name(&data) else { return };
-        let verdict = self.namespaces[socket.namespace as usize].policy.judge(&event);
+        let verdict = match reserved_event(&event) {
+            // Only parsers other than JSON's let such a name in; to clients of that one it may not go out.
+            Some(_) => Verdict::Refused,
+            None => self.namespaces[socket.namespace as usize].policy.judge(&event),
+        };
         let outcome = match verdict {
             Verdict::Join => self.join_asked(index, socket, &data),
             Verdict::Leave => self.leave_asked(socket, &data),

@@ -14,7 +14,8 @@ use socketio::Assembler;
 use super::{Shard, namespaces::query_value, polling::ProbeAnswer};
 use crate::{
     connection::Connection,
-    encoded::{Dialect, Encoded},
+    dialect::{Dialect, Framing, Parser},
+    encoded::Encoded,
     handshake::HandshakeRecord,
     io::{ConnectionKey, Happening, LinkId, Output, Payload},
     outbox::Outbox,
@@ -26,10 +27,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// What a handshake asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// `EIO=`.
-    pub revision: Revision,
-    /// `b64=`.
-    pub base64_only: bool,
+    /// What its client speaks.
+    pub dialect: Dialect,
     /// `token=`, by which a client of revision 3 is let into `/`: the server joins it there, so there is no
     /// packet that could carry it. `None` on revision 4.
     pub token: Option<Box<str>>,
@@ -38,13 +37,14 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// `raw` is the text that `query` was read from.
-    pub fn new(query: &Query, raw: &str) -> Self {
+    /// A client of Engine.IO that came in where `parser` is spoken; `raw` is the text that `query` was read from.
+    pub fn new(parser: Parser, query: &Query, raw: &str) -> Self {
         let token = match query.revision {
             Revision::V3 => query_value(raw, "token").map(Into::into),
             Revision::V4 => None,
         };
-        Self { revision: query.revision, base64_only: query.base64, token, handshake: None }
+        let framing = Framing { revision: query.revision, base64_only: query.base64 };
+        Self { dialect: Dialect::new(parser, framing), token, handshake: None }
     }
 }
 
@@ -71,11 +71,12 @@ impl Shard {
     /// Opens a polling session; the payload is the answer to its handshake.
     pub fn open_polling(&mut self, mut opening: Opening, now: Instant) -> Payload {
         let (index, open) = self.insert(Transport::Polling, &mut opening, None, now);
-        let mut payload = self.payload_encoder(index);
-        open.add_to_payload(&mut payload);
+        let dialect = opening.dialect;
+        let mut payload = dialect.payload();
+        open.add_to_payload(dialect, &mut payload);
         // A client of revision 3 may find the answer of its main namespace in the same payload.
         self.connect_main_namespace(index, opening.token.as_deref(), now);
-        self.connections[index as usize].outbox.drain_into(&mut payload, &mut self.spares);
+        self.connections[index as usize].outbox.drain_into(dialect, &mut payload, &mut self.spares);
         self.payload(payload)
     }
 
@@ -93,11 +94,11 @@ impl Shard {
         let bytes_max = self.limits.handshake_bytes.into();
         let handshake = opening.handshake.take().and_then(|handshake| handshake.limited(bytes_max));
         let index = self.connections.insert(Connection {
-            session: Session::open(opening.revision, transport, &self.engine, now),
+            session: Session::open(opening.dialect.framing().revision, transport, &self.engine, now),
             sid,
             generation: self.generation,
             handshake,
-            dialect: Dialect { revision: opening.revision, base64_only: opening.base64_only },
+            dialect: opening.dialect,
             outbox: Outbox::default(),
             assembler: Assembler::new(),
             sockets: SmallVec::new(),

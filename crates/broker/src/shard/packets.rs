@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use engineio::{CloseReason, Data, Lane, PACKETS_PER_BODY_MAX, Packet, PacketKind, PeerFault, Reaction};
-use socketio::{Incoming, PacketKind as SocketPacketKind, ParseFault};
+use socketio::{Incoming, PacketKind as SocketPacketKind};
 
 use super::Shard;
 use crate::{
@@ -27,7 +27,7 @@ impl Shard {
     /// Takes in a text message of a WebSocket.
     pub fn handle_text(&mut self, key: ConnectionKey, link: LinkId, text: &str, now: Instant) -> Flow {
         let Some((index, lane)) = self.lane(key, link) else { return Flow::Closed };
-        match Packet::decode_text(self.connections[index as usize].dialect.revision, text) {
+        match Packet::decode_text(self.connections[index as usize].dialect.framing().revision, text) {
             Ok(packet) => self.handle_packet(index, lane, packet, now),
             Err(fault) => self.handle_fault(index, lane, fault, now),
         }
@@ -36,7 +36,7 @@ impl Shard {
     /// Takes in a binary message of a WebSocket.
     pub fn handle_binary(&mut self, key: ConnectionKey, link: LinkId, bytes: &[u8], now: Instant) -> Flow {
         let Some((index, lane)) = self.lane(key, link) else { return Flow::Closed };
-        match Packet::decode_binary(self.connections[index as usize].dialect.revision, bytes) {
+        match Packet::decode_binary(self.connections[index as usize].dialect.framing().revision, bytes) {
             Ok(Some(packet)) => self.handle_packet(index, lane, packet, now),
             Ok(None) => Flow::Continue,
             Err(fault) => self.handle_fault(index, lane, fault, now),
@@ -87,15 +87,14 @@ impl Shard {
     }
 
     fn handle_message(&mut self, index: u32, data: &Data<'_>, now: Instant) -> Flow {
-        let assembler = &mut self.connections[index as usize].assembler;
-        let incoming = match data {
-            Data::Text(text) => assembler.handle_text(text, &self.decode_limits),
-            Data::Binary(bytes) => assembler.handle_binary(bytes, &self.decode_limits),
-        };
-        match incoming {
+        let connection = &mut self.connections[index as usize];
+        match connection.dialect.decode(&mut connection.assembler, data, &self.decode_limits) {
             Ok(Some(incoming)) => self.handle_incoming(index, incoming, now),
             Ok(None) => Flow::Continue,
-            Err(fault) => self.refuse_packet(index, &fault, now),
+            Err(fault) => {
+                self.offend(index, &fault.to_string(), now);
+                Flow::Closed
+            }
         }
     }
 
@@ -112,11 +111,6 @@ impl Shard {
             SocketPacketKind::ConnectError => self.offend(index, "CONNECT_ERROR from a client", now),
         }
         self.flow_of(index, Lane::Main)
-    }
-
-    fn refuse_packet(&mut self, index: u32, fault: &ParseFault, now: Instant) -> Flow {
-        self.offend(index, &fault.to_string(), now);
-        Flow::Closed
     }
 
     /// Closes a session whose client broke the rules of Socket.IO.

@@ -133,7 +133,7 @@ impl Shard {
             // It was closed while the body was coming; a CONNECT in it would join and never leave.
             return Err(Refusal::Fault(HttpFault::SessionUnknown));
         }
-        let revision = connection.dialect.revision;
+        let revision = connection.dialect.framing().revision;
         for packet in decode_body(revision, form, body) {
             match packet {
                 Ok(packet) => {
@@ -158,8 +158,8 @@ impl Shard {
         if connection.closing_by.is_some() {
             return Err(unknown);
         }
-        let fits =
-            connection.session.transport() == Transport::Polling && connection.dialect.revision == revision;
+        let fits = connection.session.transport() == Transport::Polling
+            && connection.dialect.framing().revision == revision;
         if fits { Ok(index) } else { Err(Refusal::Fault(HttpFault::BadRequest)) }
     }
 
@@ -174,7 +174,7 @@ impl Shard {
         if connection.closing_by.is_some() || connection.session.is_closing() {
             return Err(unknown);
         }
-        match connection.dialect.revision == revision {
+        match connection.dialect.framing().revision == revision {
             true => Ok(()),
             false => Err(Refusal::Fault(HttpFault::BadRequest)),
         }
@@ -254,15 +254,11 @@ impl Shard {
         }
     }
 
-    pub(super) fn payload_encoder(&self, index: u32) -> PayloadEncoder {
-        let dialect = self.connections[index as usize].dialect;
-        PayloadEncoder::new(dialect.revision, dialect.base64_only)
-    }
-
     /// The answer to a poll that gets one packet beside the outbox.
     pub(super) fn lone_packet(&mut self, index: u32, packet: &Encoded) -> Payload {
-        let mut payload = self.payload_encoder(index);
-        packet.add_to_payload(&mut payload);
+        let dialect = self.connections[index as usize].dialect;
+        let mut payload = dialect.payload();
+        packet.add_to_payload(dialect, &mut payload);
         self.payload(payload)
     }
 

@@ -2,11 +2,11 @@
 
 use std::{io::IoSlice, time::Instant};
 
-use engineio::{CloseReason, Expired, Revision, Transport};
+use engineio::{CloseReason, Expired, Transport};
 
 use super::{LINK_KEY, Shard, calls::CALLS_KEY, polling::ProbeAnswer};
 use crate::{
-    encoded::Dialect,
+    dialect::{Dialect, Framing},
     io::{ConnectionKey, Happening, LinkId, Sink},
     outbox::Flushed,
     wheel::Tick,
@@ -112,8 +112,8 @@ impl Shard {
             if torn.contains(&link) {
                 continue;
             }
-            let dialect = Dialect { revision: Revision::V4, base64_only: false };
-            let bytes = frame.frames(dialect);
+            // Packets of Engine.IO and frames of WebSocket look the same in all dialects that know probes.
+            let bytes = frame.frames(Dialect::Json(Framing::V4));
             if sink.write(link, &[IoSlice::new(bytes)]).ok() != Some(bytes.len()) {
                 torn.push(link);
                 self.abandon_probe(key, link);
@@ -170,14 +170,14 @@ impl Shard {
     }
 
     fn flush_poll(&mut self, index: u32, sink: &mut impl Sink) {
-        let mut payload = self.payload_encoder(index);
         let connection = &mut self.connections[index as usize];
         if connection.outbox.is_empty() {
             return;
         }
+        let mut payload = connection.dialect.payload();
         let Some(poll) = connection.poll.take() else { return };
         connection.session.poll_answered();
-        connection.outbox.drain_into(&mut payload, &mut self.spares);
+        connection.outbox.drain_into(connection.dialect, &mut payload, &mut self.spares);
         let closing = connection.closing_by.is_some();
         let payload = self.payload(payload);
         sink.answer(poll, payload);

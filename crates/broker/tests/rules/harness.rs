@@ -9,17 +9,16 @@ use std::{
 
 use adapter::{Broadcast, Delivery, Event, Subscriptions, Targets};
 use broker::{
-    ConnectionKey, Flow, Happening, LimitsConfig, LinkId, NamespaceConfig, Opening, Output, Payload, PollId,
-    Publication, Reach, Refusal, Shard, ShardConfig, Sink,
+    ConnectionKey, Dialect, Flow, Framing, Happening, LimitsConfig, LinkId, NamespaceConfig, Opening, Output,
+    Payload, PollId, Publication, Reach, Refusal, Shard, ShardConfig, Sink,
 };
 use bytes::Bytes;
 use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, SidKey, Transport};
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
-pub(crate) const V4: Opening =
-    Opening { revision: Revision::V4, base64_only: false, token: None, handshake: None };
-pub(crate) const V3: Opening = Opening { revision: Revision::V3, ..V4 };
+pub(crate) const V4: Opening = Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None };
+pub(crate) const V3: Opening = Opening { dialect: Dialect::Json(Framing::V3), ..V4 };
 
 pub(crate) struct Broker {
     pub(crate) shard: Shard,
@@ -219,7 +218,8 @@ impl Broker {
     }
 
     pub(crate) fn open_polling(&mut self, opening: Opening) -> Polling {
-        let revision = opening.revision;
+        let (Dialect::Json(framing) | Dialect::MsgPack(framing)) = opening.dialect;
+        let revision = framing.revision;
         let payload = self.shard.open_polling(opening, self.now);
         self.turn();
         let text = String::from_utf8(payload.body.to_vec()).unwrap();

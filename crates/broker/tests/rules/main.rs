@@ -7,6 +7,7 @@ mod closing;
 mod connecting;
 mod harness;
 mod heartbeat;
+mod msgpack;
 mod operations;
 mod polling;
 mod relay;

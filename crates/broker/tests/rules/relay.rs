@@ -1,6 +1,6 @@
 //! What becomes of client events.
 
-use broker::{EventAction, EventRule, NamespaceConfig};
+use broker::{Dialect, EventAction, EventRule, Framing, NamespaceConfig};
 use bytes::Bytes;
 
 use crate::harness::{Broker, V4, bare};
@@ -123,7 +123,8 @@ fn a_relayed_event_is_published_with_its_targets_and_without_the_sender() {
 fn binary_reaches_websocket_and_polling_clients_in_their_own_form() {
     let mut broker = Broker::dev();
     let (sender, other) = (broker.connect_in("r"), broker.connect_in("r"));
-    let text_only = broker.open(broker::Opening { base64_only: true, ..V4 });
+    let dialect = Dialect::Json(Framing { base64_only: true, ..Framing::V4 });
+    let text_only = broker.open(broker::Opening { dialect, ..V4 });
     let polling = broker.connect_polling();
     broker.send(text_only, "40");
     broker.send(text_only, r#"42["join","r"]"#);

@@ -1,6 +1,6 @@
 //! Clients of Engine.IO 3: socket.io-client 1.x and 2.x.
 
-use broker::{AuthConfig, NamespaceConfig, Opening};
+use broker::{AuthConfig, Dialect, Framing, NamespaceConfig, Opening, Parser};
 use engineio::{BodyForm, Query};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ fn a_polling_handshake_brings_the_main_namespace_along() {
 fn the_token_of_the_handshake_lets_into_the_main_namespace() {
     let check = |raw: &str, answer: &str| {
         let mut broker = Broker::with_namespaces(vec![tokens("/")]);
-        let opening = Opening::new(&Query::parse(raw), raw);
+        let opening = Opening::new(Parser::Json, &Query::parse(raw), raw);
         let socket = broker.open(opening.clone());
         assert_eq!(broker.received(socket)[1..], [answer], "{raw} over WebSocket");
         let payload = broker.shard.open_polling(opening, broker.now);
@@ -51,7 +51,7 @@ fn the_token_of_the_handshake_lets_into_the_main_namespace() {
 #[test]
 fn on_revision_4_the_token_of_the_handshake_counts_for_nothing() {
     let raw = "EIO=4&token=sesame";
-    assert_eq!(Opening::new(&Query::parse(raw), raw), V4);
+    assert_eq!(Opening::new(Parser::Json, &Query::parse(raw), raw), V4);
 }
 
 #[test]
@@ -130,7 +130,8 @@ fn binary_takes_the_forms_of_revision_3() {
     broker.received(websocket);
     let mut polls = Vec::new();
     for base64_only in [false, true] {
-        let polling = broker.open_polling(Opening { base64_only, ..V3 });
+        let dialect = Dialect::Json(Framing { base64_only, ..Framing::V3 });
+        let polling = broker.open_polling(Opening { dialect, ..V3 });
         broker.push(polling, r#"14:42["join","r"]"#).unwrap();
         polls.push(broker.poll(polling).unwrap());
     }

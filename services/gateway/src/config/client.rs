@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 
+use broker::Parser;
 use serde::{Deserialize, Serialize};
 
 /// The port of the clients.
@@ -15,6 +16,8 @@ pub(crate) struct ClientConfig {
     pub(crate) listen: SocketAddr,
     /// Path of the Engine.IO requests, written with or without a slash at its end. Default `/socket.io`.
     pub(crate) path: String,
+    /// Parser of Socket.IO packets, `json` or `msgpack`; clients have to use the same. Default `json`.
+    pub(crate) parser: Parser,
     /// Threads that hold connections, at most 255: a session id names its own in a byte. Default: one per core.
     pub(crate) shards: Option<NonZeroU8>,
     /// Whether polling answers are compressed for clients that accept it. Default true.
@@ -37,6 +40,7 @@ impl Default for ClientConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3000)),
             path: "/socket.io".into(),
+            parser: Parser::Json,
             shards: None,
             http_compression: true,
             refuse_foreign_origins: true,

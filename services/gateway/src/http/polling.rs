@@ -26,7 +26,8 @@ pub(super) enum NoBody {
 impl Service {
     /// Opens a polling session on this shard.
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
-        let mut opening = Opening::new(query, request.uri().query().unwrap_or_default());
+        let mut opening =
+            Opening::new(self.context.client.parser, query, request.uri().query().unwrap_or_default());
         opening.handshake = Some(self.handshake_of(request));
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
             Some(Ok(payload)) => self.payload(payload, query, request.headers()),
