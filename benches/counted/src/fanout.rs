@@ -12,7 +12,7 @@ use broker::{
     Publication, Shard, ShardConfig, Sink,
 };
 use bytes::Bytes;
-use engineio::{CloseReason, EngineConfig, Owner, Revision, SidKey};
+use engineio::{CloseReason, EngineConfig, Owner, SidKey};
 use rand::{SeedableRng, rngs::StdRng};
 use rooms::{Joined, Registry};
 use socketio::{NamespaceName, RoomName, SocketId};

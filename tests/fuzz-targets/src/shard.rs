@@ -14,11 +14,11 @@ use std::{
 
 use adapter::{Broadcast, Delivery, Event, Subscriptions, Targets, Ticket};
 use broker::{
-    AuthConfig, ConnectionKey, LimitsConfig, LinkId, NamespaceConfig, Opening, Output, Publication, Shard,
-    ShardConfig,
+    AuthConfig, ConnectionKey, Dialect, Framing, LimitsConfig, LinkId, NamespaceConfig, Opening, Output,
+    Publication, Shard, ShardConfig,
 };
 use bytes::Bytes;
-use engineio::{EngineConfig, Owner, Revision, SidKey};
+use engineio::{EngineConfig, Owner, SidKey};
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
@@ -100,7 +100,7 @@ impl World {
         let mut shard = Shard::new(config, StdRng::seed_from_u64(1), now);
         let mut wire = Wire::default();
         let link = wire.new_link(true);
-        let opening = Opening { revision: Revision::V4, base64_only: false, token: None, handshake: None };
+        let opening = Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None };
         let key = shard.open_websocket(link, opening, None, now);
         let mut world = Self {
             shard,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapter::{Action, CallId, Delivery, Extent, Operation, RoomKinds};
-use broker::{ConnectionKey, LinkId, Opening, PollId};
+use broker::{ConnectionKey, Dialect, Framing, LinkId, Opening, Parser, PollId};
 use bytes::Bytes;
 use engineio::{BodyForm, CloseReason, Revision, SessionId, SidKey};
 use socketio::{NamespaceName, RoomName};
@@ -137,8 +137,7 @@ impl World {
         if self.clients.len() >= CLIENTS_MAX {
             return;
         }
-        let opening = opening(flags);
-        let revision = opening.revision;
+        let (revision, opening) = opening(flags);
         let link = self.wire.new_link(false);
         let key = self.shard.open_websocket(link, opening, None, self.now);
         self.wire.own(key, link);
@@ -150,8 +149,7 @@ impl World {
         if self.clients.len() >= CLIENTS_MAX {
             return;
         }
-        let opening = opening(flags);
-        let revision = opening.revision;
+        let (revision, opening) = opening(flags);
         let payload = self.shard.open_polling(opening, self.now);
         let sid = Some(sid_in(&payload.body));
         self.clients.push(Client { revision, sid, link: None, poll: None, push: None });
@@ -271,13 +269,12 @@ impl World {
     }
 }
 
-fn opening(flags: u8) -> Opening {
-    Opening {
-        revision: if flags & 1 == 0 { Revision::V4 } else { Revision::V3 },
-        base64_only: flags & 2 != 0,
-        token: (flags & 4 != 0).then(|| "token".into()),
-        handshake: None,
-    }
+fn opening(flags: u8) -> (Revision, Opening) {
+    let revision = if flags & 1 == 0 { Revision::V4 } else { Revision::V3 };
+    let parser = if flags & 8 == 0 { Parser::Json } else { Parser::MsgPack };
+    let dialect = Dialect::new(parser, Framing { revision, base64_only: flags & 2 != 0 });
+    let token = (flags & 4 != 0).then(|| "token".into());
+    (revision, Opening { dialect, token, handshake: None })
 }
 
 /// The session that an open packet names.
