@@ -279,7 +279,8 @@ fn opening(flags: u8) -> (Revision, Opening) {
 
 /// The session that an open packet names.
 fn sid_in(body: &[u8]) -> SessionId {
-    let text = std::str::from_utf8(body).expect("the open packet is text");
+    // Behind it there may be a packet in MessagePack.
+    let text = String::from_utf8_lossy(body);
     let (_, rest) = text.split_once("\"sid\":\"").expect("it names the session");
     let sid = rest.get(..engineio::SESSION_ID_CHARS).expect("a whole sid");
     SidKey::new(&SECRET).verify(sid).expect("the shard made it").0
