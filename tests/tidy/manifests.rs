@@ -5,7 +5,8 @@ use toml::{Table, Value};
 use crate::{assert_none, file, files};
 
 /// Which packages of ours a package of ours may know, `roomcast-` left out. An arrow points one way.
-const KNOWS: [(&str, &[&str]); 12] = [
+const KNOWS: [(&str, &[&str]); 13] = [
+    ("admission", &[]),
     ("engineio", &[]),
     ("websocket", &[]),
     ("socketio", &[]),
@@ -15,7 +16,7 @@ const KNOWS: [(&str, &[&str]); 12] = [
     ("adapter", &["socketio"]),
     ("cluster", &["adapter", "socketio"]),
     ("redis-link", &[]),
-    ("broker", &["adapter", "engineio", "rooms", "socketio", "websocket"]),
+    ("broker", &["adapter", "admission", "engineio", "rooms", "socketio", "websocket"]),
     // For the labels of closes and faults.
     ("telemetry", &["engineio"]),
     ("publish", &["adapter", "proto", "socketio", "telemetry"]),
@@ -25,8 +26,8 @@ const KNOWS: [(&str, &[&str]); 12] = [
 const SEES_ALL: [&str; 4] = ["services/", "benches/", "tests/", "xtask/"];
 
 /// Packages that take bytes and time, and do nothing themselves.
-pub(crate) const NO_IO: [&str; 7] =
-    ["adapter", "broker", "cluster", "engineio", "rooms", "socketio", "websocket"];
+pub(crate) const NO_IO: [&str; 8] =
+    ["adapter", "admission", "broker", "cluster", "engineio", "rooms", "socketio", "websocket"];
 
 /// Crates that do IO, know a clock or report, with all whose name begins so and with a hyphen.
 const IO: [&str; 12] = [

@@ -1,5 +1,8 @@
 //! What an operator may set of namespaces and of a shard's limits.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use admission::Prefix;
 use serde::{Deserialize, Serialize};
 
 /// Limits of one gateway's clients. Each says what happens when it is reached.
@@ -29,6 +32,19 @@ pub struct LimitsConfig {
     pub auth_bytes: u16,
     /// Broadcasts that may wait for acknowledgements at once; one more is refused. Default 1000.
     pub pending_calls_max: u32,
+    /// Packets, WebSocket frames or HTTP requests of one connection per second, and as many at once; one more and it is
+    /// closed. 0 is no limit. Default 100000.
+    pub packets_per_second: u32,
+    /// Connections that one address may have open, and sessions; one more is refused with 429. 0 is no limit.
+    /// Default 30000: no proxy that is not named in `client.trusted_proxies` has many more, for want of ports.
+    pub connections_per_address: u32,
+    /// New connections of one address per second, and new sessions, and as many at once; one more is refused with 429.
+    /// 0 is no limit. Default 2000.
+    pub new_connections_per_address: u32,
+    /// IPv6 addresses that agree in so many bits are one address, in bits. Default 64, what one customer has at least.
+    pub ipv6_prefix_bits: u8,
+    /// Addresses that the limits per address do not hold for. Default: loopback.
+    pub unlimited_addresses: Vec<Prefix>,
 }
 
 impl Default for LimitsConfig {
@@ -45,6 +61,14 @@ impl Default for LimitsConfig {
             handshake_bytes: 4096,
             auth_bytes: 4096,
             pending_calls_max: 1000,
+            packets_per_second: 100_000,
+            connections_per_address: 30_000,
+            new_connections_per_address: 2_000,
+            ipv6_prefix_bits: 64,
+            unlimited_addresses: vec![
+                Prefix::around(Ipv4Addr::LOCALHOST.into(), 8),
+                Prefix::around(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use admission::{Bucket, Place};
 use engineio::{Data, Packet, PacketKind, Session, SessionId, Transport};
 use rooms::SocketKey;
 use smallvec::SmallVec;
@@ -24,6 +25,11 @@ pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) handshake: Option<HandshakeRecord>,
     pub(crate) dialect: Dialect,
+    /// Its place among the sessions of its client's address, given back when it is forgotten.
+    #[expect(dead_code, reason = "its drop gives the place back")]
+    pub(crate) place: Option<Place>,
+    /// What is left of the packets that it may send.
+    pub(crate) packets: Bucket,
     pub(crate) outbox: Outbox,
     pub(crate) assembler: Assembler,
     pub(crate) sockets: SmallVec<[SocketRef; 1]>,

@@ -70,6 +70,11 @@ impl HandshakeRecord {
         Some(Self(kept.get(..end)?.into()))
     }
 
+    /// The client's address.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.parts().map(|parts| parts.address)
+    }
+
     /// The handshake of a socket that authenticated with `auth`, the text of a JSON object.
     pub(crate) fn of_socket(&self, auth: &str) -> Handshake {
         let auth = Bytes::copy_from_slice(auth.as_bytes());

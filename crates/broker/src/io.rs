@@ -1,5 +1,6 @@
 //! Where a shard meets the outside: what it is told to write on, and what it tells.
 
+use core::net::IpAddr;
 use std::{
     io::{self, IoSlice},
     sync::Arc,
@@ -105,6 +106,11 @@ pub enum Happening {
     SlowClientClosed {
         /// What waited for it.
         queued_bytes: u32,
+    },
+    /// A client sent more packets than it may, and was closed.
+    PacketRateExceeded {
+        /// From where, if the request it began with was kept.
+        address: Option<IpAddr>,
     },
     /// A client was refused a namespace.
     ConnectRefused(ConnectRefusal),

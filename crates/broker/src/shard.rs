@@ -10,6 +10,7 @@ mod delivery;
 mod lifecycle;
 mod namespaces;
 mod operations;
+mod pace;
 mod packets;
 mod polling;
 mod turn;
@@ -23,6 +24,7 @@ use std::{
 };
 
 use adapter::{Delivery, Subscriptions};
+use admission::Rate;
 use engineio::{EngineConfig, Owner, SessionId, SidKey};
 use hashbrown::HashTable;
 use rand::rngs::StdRng;
@@ -44,6 +46,11 @@ use crate::{
 
 /// Keys of the timer wheel with this bit belong to links, the others to connections.
 const LINK_KEY: u32 = 1 << 31;
+
+/// The status of the close frame that ends a client over its rate.
+///
+/// Source: RFC 6455, section 7.4.1.
+const POLICY_VIOLATION: u16 = 1008;
 
 /// What a shard is made with.
 #[derive(Clone, Debug)]
@@ -81,6 +88,7 @@ struct Constants {
     close: Arc<Encoded>,
     probe_pong: Arc<Encoded>,
     close_frame: Arc<Encoded>,
+    too_fast_frame: Arc<Encoded>,
 }
 
 /// The connections of one core. See the module's documentation.
@@ -88,6 +96,8 @@ pub struct Shard {
     engine: EngineConfig,
     limits: LimitsConfig,
     decode_limits: DecodeLimits,
+    /// What one connection may send; `None` is anything.
+    packet_rate: Option<Rate>,
     policies: Policies,
     owner: Owner,
     sid_key: SidKey,
@@ -130,6 +140,7 @@ impl Shard {
                 attachments_max: config.limits.attachments_per_packet.into(),
                 ..DecodeLimits::default()
             },
+            packet_rate: Rate::new(config.limits.packets_per_second),
             policies: Policies::new(&config.namespaces),
             engine: config.engine,
             limits: config.limits,
@@ -261,6 +272,7 @@ impl Constants {
             close: packet("1"),
             probe_pong: packet("3probe"),
             close_frame: Arc::new(Encoded::raw(websocket::close_frame(None))),
+            too_fast_frame: Arc::new(Encoded::raw(websocket::close_frame(Some(POLICY_VIOLATION)))),
         }
     }
 }

@@ -3,11 +3,11 @@
 //! Levels: `info` for the life of the process, `warn` for what was recovered from, `error` for what someone must
 //! act on. Sids, tokens, payloads, rooms and users are never fields.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracing::{Level, Value};
 
-use crate::labels::{ForwardFailure, Label as _, PeerRefusal, RedisConnection};
+use crate::labels::{ForwardFailure, Label as _, PeerRefusal, RedisConnection, Refusal};
 use crate::repeats::{Repeats, now_ms};
 
 /// Something that happened, and how it is told.
@@ -152,6 +152,28 @@ happenings! {
     WARN ConnectionLimitReached = "connection_limit_reached", "a connection was refused; raise limits.connections or add gateways" {
         /// The limit.
         connections: u32,
+    }
+
+    /// An address has as many connections as it may, or opens them too fast: one more was refused with 429.
+    WARN AddressLimited = "address_limited", "a client was refused: its address is at a limit; if this is a proxy, name it in client.trusted_proxies" {
+        /// The address.
+        address: IpAddr,
+        /// Why, as the metric has it.
+        cause: Refusal,
+    }
+
+    /// A client sent more packets than it may, and was closed.
+    WARN PacketRateExceeded = "packet_rate_exceeded", "a client that sent too fast was closed; limits.packets_per_second decides when" {
+        /// From where; empty if that was not kept.
+        address: String,
+    }
+
+    /// A connection did not begin with the PROXY header that was due, or with one that was not.
+    WARN ProxyHeaderRefused = "proxy_header_refused", "a connection was closed for its PROXY header; see client.proxy_protocol and client.trusted_proxies" {
+        /// Who is at its other end.
+        address: IpAddr,
+        /// What is wrong.
+        error: String,
     }
 
     /// A TLS handshake failed.
@@ -326,7 +348,7 @@ macro_rules! label_fields {
     )*};
 }
 
-label_fields!(ForwardFailure, PeerRefusal, RedisConnection);
+label_fields!(ForwardFailure, PeerRefusal, RedisConnection, Refusal);
 
 impl Field for String {
     fn value(&self) -> impl Value {
@@ -334,11 +356,17 @@ impl Field for String {
     }
 }
 
-impl Field for SocketAddr {
-    fn value(&self) -> impl Value {
-        tracing::field::display(self)
-    }
+macro_rules! displayed_fields {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn value(&self) -> impl Value {
+                tracing::field::display(self)
+            }
+        }
+    )*};
 }
+
+displayed_fields!(IpAddr, SocketAddr);
 
 #[cfg(test)]
 mod tests {

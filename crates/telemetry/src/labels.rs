@@ -58,6 +58,14 @@ label! {
         PayloadTooLarge = "payload_too_large",
         /// `limits.connections` reached.
         ConnectionLimit = "connection_limit",
+        /// `limits.connections_per_address` reached.
+        AddressConnections = "address_connections",
+        /// `limits.new_connections_per_address` reached.
+        AddressRate = "address_rate",
+        /// More requests on one connection than `limits.packets_per_second`.
+        RequestRate = "request_rate",
+        /// No PROXY header where one is due, a malformed one, or one from a stranger.
+        ProxyHeader = "proxy_header",
         /// The gateway is draining.
         Draining = "draining",
     }
@@ -89,6 +97,8 @@ label! {
         Probe = "probe",
         /// More packets in one body than allowed.
         TooManyPackets = "too_many_packets",
+        /// More packets per second than `limits.packets_per_second`.
+        PacketRate = "packet_rate",
         /// A WebSocket frame that breaks its protocol.
         Frame = "frame",
         /// A Socket.IO packet that is none, or may not come now.

@@ -15,12 +15,13 @@ mod shard;
 
 pub use cluster::{ClusterFigures, ClusterMetrics};
 pub use events::{
-    AcceptFailed, CallsCutOff, CertificateRefused, CertificateReloaded, ClusterFailed,
+    AcceptFailed, AddressLimited, CallsCutOff, CertificateRefused, CertificateReloaded, ClusterFailed,
     ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed, GatewayStarted,
     GatewayStopped, Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused, KeysReloaded,
-    Listening, NodeNumberTaken, NotPublished, PeerRequestRefused, PeersExpected, PublishRefused,
-    PublishServerFailed, PublisherStarted, PublisherStopped, ReadinessChanged, RedisAway, RedisChannelsLost,
-    RedisRestored, ShardFailed, SlowClientClosed, TlsFailed, TooManyInquiries, UndecodableMessage, emit,
+    Listening, NodeNumberTaken, NotPublished, PacketRateExceeded, PeerRequestRefused, PeersExpected,
+    ProxyHeaderRefused, PublishRefused, PublishServerFailed, PublisherStarted, PublisherStopped,
+    ReadinessChanged, RedisAway, RedisChannelsLost, RedisRestored, ShardFailed, SlowClientClosed, TlsFailed,
+    TooManyInquiries, UndecodableMessage, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{

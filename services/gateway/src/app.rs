@@ -12,6 +12,7 @@ use std::{
 };
 
 use adapter::Subscriptions;
+use admission::{QuotaConfig, Quotas, Rate};
 use anyhow::Context as _;
 use broker::{Shard, ShardConfig};
 use engineio::{Owner, SidKey};
@@ -147,6 +148,7 @@ struct ShardStart {
     client: crate::config::ClientConfig,
     request_timeout: Duration,
     occupancy: Occupancy,
+    quotas: Arc<Quotas>,
     tls: Option<Tls>,
     bundle: Option<Arc<Bundle>>,
     cluster: Option<ClusterHandle>,
@@ -187,6 +189,12 @@ fn prepare(
     let shards = Shards::new(inboxes, node, sid_key.clone(), config.limits.pending_calls_max);
     let cluster = prepare_cluster(config, node, &shards, peers.as_ref(), &mut entropy);
     let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
+    let quotas = Arc::new(Quotas::new(QuotaConfig {
+        open_max: config.limits.connections_per_address,
+        new_per_second: config.limits.new_connections_per_address,
+        ipv6_prefix_bits: config.limits.ipv6_prefix_bits,
+        unlimited: config.limits.unlimited_addresses.clone(),
+    }));
     let starts =
         listeners.into_iter().zip(receivers).zip(0_u8..).map(|((listener, inbox), number)| ShardStart {
             number,
@@ -204,6 +212,7 @@ fn prepare(
             client: config.client.clone(),
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms.into()),
             occupancy: occupancy.clone(),
+            quotas: quotas.clone(),
             tls: tls.clone(),
             bundle: bundle.clone(),
             cluster: cluster.as_ref().map(ClusterStart::handle),
@@ -331,6 +340,8 @@ fn driver(start: ShardStart) -> io::Result<Driver> {
         client: start.client,
         request_timeout: start.request_timeout,
         occupancy: start.occupancy,
+        quotas: start.quotas,
+        request_rate: Rate::new(start.config.limits.packets_per_second),
         tls: start.tls,
         bundle: start.bundle,
         cluster: start.cluster,

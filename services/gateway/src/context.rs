@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use admission::{Quotas, Rate};
 use telemetry::ShardMetrics;
 use tokio::sync::watch;
 
@@ -25,6 +26,10 @@ pub(crate) struct Context {
     /// How long a request head or body may take.
     pub(crate) request_timeout: Duration,
     pub(crate) occupancy: Occupancy,
+    /// What addresses have taken of the process.
+    pub(crate) quotas: Arc<Quotas>,
+    /// How many requests one connection may send; `None` is any number.
+    pub(crate) request_rate: Option<Rate>,
     pub(crate) tls: Option<Tls>,
     pub(crate) bundle: Option<Arc<Bundle>>,
     /// The way to the other nodes; `None` with the memory adapter.

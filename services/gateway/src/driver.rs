@@ -8,6 +8,7 @@ mod backlog;
 mod head;
 mod link;
 mod links;
+mod proxy_header;
 mod readiness;
 mod report;
 

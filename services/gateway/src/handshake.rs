@@ -1,7 +1,7 @@
 //! What is told of the request that a session begins with. The one place that reads the clock for it.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -10,16 +10,13 @@ use http::Request;
 
 use crate::http::Service;
 
-/// What is kept of a request that begins a session now. `remote` is the client's end of the connection, `secure`
-/// whether that is TLS.
+/// What is kept of a request that begins a session now. `address` is the client's, `secure` whether it speaks TLS.
 pub(crate) fn record<'a>(
     url: &str,
     headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    remote: Option<SocketAddr>,
+    address: IpAddr,
     secure: bool,
 ) -> HandshakeRecord {
-    // The system does not know the other end any more once the connection has broken: nobody will ask.
-    let address = remote.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |remote| remote.ip());
     // A clock before 1970 is shown as 1970.
     let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let issued_ms = u64::try_from(issued.as_millis()).unwrap_or(u64::MAX);
@@ -27,12 +24,12 @@ pub(crate) fn record<'a>(
 }
 
 impl Service {
-    /// The same for a request that the HTTP library has read.
-    pub(crate) fn handshake_of<B>(&self, request: &Request<B>) -> HandshakeRecord {
+    /// The same for a request of `client` that the HTTP library has read.
+    pub(crate) fn handshake_of<B>(&self, request: &Request<B>, client: IpAddr) -> HandshakeRecord {
         let url = request.uri().path_and_query().map_or("", |url| url.as_str());
         // Those of one name stand together: which of them came first is all that matters.
         let headers: Vec<(&str, &[u8])> =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        record(url, headers.iter().copied(), self.remote, self.context.tls.is_some())
+        record(url, headers.iter().copied(), client, self.context.tls.is_some())
     }
 }

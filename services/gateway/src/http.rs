@@ -10,8 +10,16 @@ mod forwarded;
 mod polling;
 mod upgraded;
 
-use std::{cell::Cell, net::SocketAddr, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{
+    cell::Cell,
+    net::IpAddr,
+    pin::pin,
+    rc::Rc,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
+use admission::{Bucket, Place};
 use engineio::{EngineConfig, HttpFault, Query, SessionId, Transport};
 use http::{Method, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -45,8 +53,12 @@ pub(crate) struct Service {
     /// The shard whose thread this is; it owns the sessions that begin here.
     pub(crate) number: u8,
     pub(crate) door: Door,
-    /// Who is at the other end of the connection.
-    pub(crate) remote: Option<SocketAddr>,
+    /// Who is at the other end of the connection: the client, a proxy, or another gateway.
+    pub(crate) peer: IpAddr,
+    /// Its place among the connections of that address.
+    pub(crate) place: Option<Place>,
+    /// What is left of the requests that this connection may send.
+    pub(crate) requests: Rc<Cell<Bucket>>,
 }
 
 /// Where a connection came in.
@@ -108,8 +120,7 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(stream: ClientStream, mut service: Service, head_timeout: Duration) {
-    service.remote = stream.remote();
+async fn serve(stream: ClientStream, service: Service, head_timeout: Duration) {
     let metrics = service.context.metrics.clone();
     let mut closing = service.context.closing.subscribe();
     let answered = Rc::new(Cell::new(false));
@@ -176,6 +187,11 @@ enum Answered {
 
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Cut> {
+        if !self.is_in_pace() {
+            self.context.metrics.request_refused(telemetry::Refusal::RequestRate);
+            telemetry::emit(&telemetry::PacketRateExceeded { address: self.peer.to_string() });
+            return Ok(answer::too_many());
+        }
         if self.door == Door::Peers {
             match self.verify_peer(&request) {
                 Ok(()) => self.context.metrics.peer_request(),
@@ -278,6 +294,26 @@ impl Service {
     fn refuse(&self, fault: HttpFault) -> Answer {
         self.context.metrics.request_refused(fault);
         answer::fault(fault)
+    }
+
+    /// Who has sent this request.
+    fn client_of<B>(&self, request: &Request<B>) -> IpAddr {
+        let forwarded_for = request.headers().get_all(peers::FORWARDED_FOR);
+        // Collected, because it has to be walked from its end.
+        let values: Vec<_> = forwarded_for.iter().map(http::HeaderValue::as_bytes).collect();
+        self.context.client_of(self.peer, values)
+    }
+
+    /// Counts a request; false if its connection has sent too many. Those of proxies and gateways carry many clients.
+    fn is_in_pace(&self) -> bool {
+        let Some(rate) = &self.context.request_rate else { return true };
+        if self.door == Door::Peers || self.context.is_proxy(self.peer) {
+            return true;
+        }
+        let mut requests = self.requests.get();
+        let in_pace = rate.take(&mut requests, Instant::now());
+        self.requests.set(requests);
+        in_pace
     }
 
     /// How long a request body may take.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use adapter::{Broadcast, CallId, Event, Operation, Outcome, Ticket};
+use admission::Place;
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
@@ -90,6 +92,9 @@ pub(crate) struct PushPermit {
 /// A WebSocket on its way to the shard that will own it.
 pub(crate) struct Adoption {
     pub(crate) socket: Socket,
+    /// The other end, and its place among the connections of that address.
+    pub(crate) peer: IpAddr,
+    pub(crate) place: Option<Place>,
     /// Bytes that were read behind the request.
     pub(crate) ahead: Bytes,
     /// The answer to the upgrade request, unless it has been sent.

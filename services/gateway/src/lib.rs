@@ -15,6 +15,7 @@ mod inbox;
 mod keys;
 mod occupancy;
 mod peers;
+mod places;
 mod ports;
 mod publisher;
 mod shutdown;

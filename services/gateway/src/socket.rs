@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::Shutdown,
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
@@ -54,11 +54,12 @@ impl Socket {
         self.stream_mut().shutdown(Shutdown::Write)
     }
 
-    /// The other end, if the system still knows it.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+    /// Looks at the first bytes without taking them; 0 is the end of the stream.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.peer_addr().ok(),
-            Self::Tls(tls) => tls.stream.peer_addr().ok(),
+            Self::Plain(stream) => stream.peek(buffer),
+            // What is in front of TLS is looked at before it is TLS.
+            Self::Tls(_) => Ok(0),
         }
     }
 

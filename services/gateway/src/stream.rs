@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -30,14 +29,6 @@ impl ClientStream {
     /// A plain stream, of which `ahead` has been read already.
     pub(crate) fn plain(stream: TcpStream, ahead: Bytes) -> io::Result<Self> {
         Ok(Self { ahead, inner: Inner::Plain(TaskSocket::new(stream)?) })
-    }
-
-    /// The address at the other end.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        match &self.inner {
-            Inner::Plain(stream) => stream.remote(),
-            Inner::Tls(stream) => stream.get_ref().0.remote(),
-        }
     }
 
     /// A TLS stream after its handshake.

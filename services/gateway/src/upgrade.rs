@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use broker::Opening;
 use bytes::Bytes;
 use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport};
+use http::StatusCode;
 
 use crate::{config::ClientConfig, http::cors, inbox::Ownership};
 
@@ -39,15 +40,26 @@ pub(crate) enum Refused {
     NoKey,
     /// A WebSocket version other than 13 and 8.
     Version,
+    /// The client's address is at a limit.
+    TooMany,
 }
 
 impl Refused {
-    /// The body of the answer, which is always 400.
+    /// The status of the answer.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The body of the answer.
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Fault(fault) => fault.message(),
             Self::NoKey => "Missing or invalid Sec-WebSocket-Key header",
             Self::Version => "Missing or invalid Sec-WebSocket-Version header",
+            Self::TooMany => "Too many connections",
         }
     }
 
@@ -56,10 +68,15 @@ impl Refused {
     /// Source: Engine.IO reference, errors over HTTP: refusals of WebSockets.
     pub(crate) fn response(self) -> Bytes {
         let message = self.message();
-        let version = if self == Self::Version { "Sec-WebSocket-Version: 13, 8\r\n" } else { "" };
+        let status = self.status();
+        let hint = match self {
+            Self::Version => "Sec-WebSocket-Version: 13, 8\r\n",
+            Self::TooMany => "Retry-After: 5\r\n",
+            Self::Fault(_) | Self::NoKey => "",
+        };
         let length = message.len();
         format!(
-            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{version}Content-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
+            "HTTP/1.1 {status}\r\nConnection: close\r\n{hint}Content-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
         )
         .into()
     }

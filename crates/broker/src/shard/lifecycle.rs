@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use admission::{Bucket, Place};
 use bytes::Bytes;
 use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
 use smallvec::SmallVec;
 use socketio::Assembler;
 
-use super::{Shard, namespaces::query_value, polling::ProbeAnswer};
+use super::{Shard, namespaces::query_value};
 use crate::{
     connection::Connection,
     dialect::{Dialect, Framing, Parser},
@@ -34,6 +35,8 @@ pub struct Opening {
     pub token: Option<Box<str>>,
     /// The request, for those who fetch its sockets; set by whoever has read it.
     pub handshake: Option<HandshakeRecord>,
+    /// The session's place among those of its client's address; set by whoever counts them.
+    pub place: Option<Place>,
 }
 
 impl Opening {
@@ -44,7 +47,7 @@ impl Opening {
             Revision::V4 => None,
         };
         let framing = Framing { revision: query.revision, base64_only: query.base64 };
-        Self { dialect: Dialect::new(parser, framing), token, handshake: None }
+        Self { dialect: Dialect::new(parser, framing), token, handshake: None, place: None }
     }
 }
 
@@ -98,6 +101,8 @@ impl Shard {
             sid,
             generation: self.generation,
             handshake,
+            place: opening.place.take(),
+            packets: Bucket::default(),
             dialect: opening.dialect,
             outbox: Outbox::default(),
             assembler: Assembler::new(),
@@ -166,24 +171,20 @@ impl Shard {
         }
     }
 
-    /// Sends a WebSocket control frame, such as the pong of a client's ping.
-    pub fn send_frame(&mut self, key: ConnectionKey, link: LinkId, frame: Vec<u8>) {
-        let Some(index) = self.index_of(key) else { return };
-        let frame = Arc::new(Encoded::raw(frame));
-        match &self.connections[index as usize] {
-            // Nothing follows a close frame.
-            connection if connection.closing_by.is_some() => {}
-            connection if connection.link == Some(link) => self.send(index, frame),
-            connection if connection.probe == Some(link) => {
-                self.probe_answers.push(ProbeAnswer { key, link, frame })
-            }
-            _ => {}
-        }
-    }
-
     /// Ends a session for `reason`: its sockets leave at once; its transport is told as far as the
     /// protocol has words for it.
     pub(super) fn close(&mut self, index: u32, reason: CloseReason, now: Instant) {
+        self.close_with(index, reason, self.constants.close_frame.clone(), now);
+    }
+
+    /// The same with another last frame for a WebSocket.
+    pub(super) fn close_with(
+        &mut self,
+        index: u32,
+        reason: CloseReason,
+        farewell: Arc<Encoded>,
+        now: Instant,
+    ) {
         let connection = &mut self.connections[index as usize];
         if connection.closing_by.is_some() || connection.session.is_closing() {
             return;
@@ -192,7 +193,7 @@ impl Shard {
         self.drop_probe(index);
         self.end_session(index, reason);
         match self.connections[index as usize].session.transport() {
-            Transport::WebSocket => self.close_websocket(index, self.constants.close_frame.clone(), now),
+            Transport::WebSocket => self.close_websocket(index, farewell, now),
             Transport::Polling => self.close_polling(index, reason, now),
         }
     }

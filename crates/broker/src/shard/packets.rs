@@ -27,6 +27,9 @@ impl Shard {
     /// Takes in a text message of a WebSocket.
     pub fn handle_text(&mut self, key: ConnectionKey, link: LinkId, text: &str, now: Instant) -> Flow {
         let Some((index, lane)) = self.lane(key, link) else { return Flow::Closed };
+        if !self.is_in_pace(index, lane, now) {
+            return Flow::Closed;
+        }
         match Packet::decode_text(self.connections[index as usize].dialect.framing().revision, text) {
             Ok(packet) => self.handle_packet(index, lane, packet, now),
             Err(fault) => self.handle_fault(index, lane, fault, now),
@@ -36,6 +39,9 @@ impl Shard {
     /// Takes in a binary message of a WebSocket.
     pub fn handle_binary(&mut self, key: ConnectionKey, link: LinkId, bytes: &[u8], now: Instant) -> Flow {
         let Some((index, lane)) = self.lane(key, link) else { return Flow::Closed };
+        if !self.is_in_pace(index, lane, now) {
+            return Flow::Closed;
+        }
         match Packet::decode_binary(self.connections[index as usize].dialect.framing().revision, bytes) {
             Ok(Some(packet)) => self.handle_packet(index, lane, packet, now),
             Ok(None) => Flow::Continue,
@@ -44,7 +50,7 @@ impl Shard {
     }
 
     /// Which transport of its connection a link is, if the connection still listens to it.
-    fn lane(&self, key: ConnectionKey, link: LinkId) -> Option<(u32, Lane)> {
+    pub(super) fn lane(&self, key: ConnectionKey, link: LinkId) -> Option<(u32, Lane)> {
         let index = self.index_of(key)?;
         let connection = &self.connections[index as usize];
         match connection {

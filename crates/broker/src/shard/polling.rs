@@ -23,6 +23,8 @@ pub enum Refusal {
     /// 400 with an empty body; the session has ended: a second poll or push beside a running one, or a
     /// body of the wrong kind.
     Offence,
+    /// 429; the session has ended: more packets per second than a connection may send.
+    TooFast,
     /// For an upgrade: the session has a WebSocket already. The new one is closed; the session lives.
     Busy,
 }
@@ -117,8 +119,8 @@ impl Shard {
     /// The body of a push has come; its packets are handled in order.
     ///
     /// # Errors
-    /// [`Refusal::Offence`] for a binary body on revision 4; [`Refusal::Fault`] if the session has gone
-    /// meanwhile. A packet that is none ends the session, but the push is answered as usual.
+    /// [`Refusal::Offence`] for a binary body on revision 4; [`Refusal::TooFast`]; [`Refusal::Fault`] if the session
+    /// has gone meanwhile. A packet that is none ends the session, but the push is answered as usual.
     pub fn push(
         &mut self,
         key: ConnectionKey,
@@ -135,6 +137,9 @@ impl Shard {
         }
         let revision = connection.dialect.framing().revision;
         for packet in decode_body(revision, form, body) {
+            if !self.is_in_pace(index, Lane::Main, now) {
+                return Err(Refusal::TooFast);
+            }
             match packet {
                 Ok(packet) => {
                     if self.handle_packet(index, Lane::Main, packet, now) == Flow::Closed {

@@ -37,7 +37,8 @@ fn nothing_follows_a_close_frame_on_a_slow_link() {
     broker.wire.link(socket.link).room = 0;
     broker.send(socket, "9");
     assert!(!broker.is_closed(socket), "its close frame has not left");
-    broker.shard.send_frame(socket.key, socket.link, websocket::frame(websocket::Opcode::Pong, b"late"));
+    let pong = websocket::frame(websocket::Opcode::Pong, b"late");
+    broker.shard.handle_frame(socket.key, socket.link, Some(pong), broker.now);
     broker.wire.link(socket.link).room = usize::MAX;
     broker.shard.handle_writable(socket.key, socket.link);
     broker.turn();

@@ -17,7 +17,8 @@ use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, 
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
-pub(crate) const V4: Opening = Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None };
+pub(crate) const V4: Opening =
+    Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None, place: None };
 pub(crate) const V3: Opening = Opening { dialect: Dialect::Json(Framing::V3), ..V4 };
 
 pub(crate) struct Broker {

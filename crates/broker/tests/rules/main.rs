@@ -9,6 +9,7 @@ mod harness;
 mod heartbeat;
 mod msgpack;
 mod operations;
+mod pace;
 mod polling;
 mod relay;
 mod revision3;

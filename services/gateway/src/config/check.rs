@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use admission::ProxyProtocol;
 use broker::{AuthConfig, NamespaceConfig, RoomRule};
 use redis_link::LinkConfig;
 use serde::Serialize;
@@ -28,7 +29,7 @@ const MS_MAX: u64 = 3_600_000;
 const U32_MAX: u64 = u32::MAX as u64;
 
 /// Numbers whose type holds more than makes sense.
-const RANGES: [Range; 16] = [
+const RANGES: [Range; 17] = [
     ("engine.ping_interval_ms", 1, MS_MAX, |config| config.engine.ping_interval_ms.into()),
     ("engine.ping_timeout_ms", 1, MS_MAX, |config| config.engine.ping_timeout_ms.into()),
     ("engine.upgrade_timeout_ms", 1, MS_MAX, |config| config.engine.upgrade_timeout_ms.into()),
@@ -40,6 +41,7 @@ const RANGES: [Range; 16] = [
     ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
     ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),
     ("limits.pending_calls_max", 1, U32_MAX, |config| config.limits.pending_calls_max.into()),
+    ("limits.ipv6_prefix_bits", 1, 128, |config| config.limits.ipv6_prefix_bits.into()),
     ("adapter.linger_ms", 0, MS_MAX, |config| config.adapter.linger_ms.into()),
     // Shorter ones would be over before they are renewed.
     ("adapter.lease_ms", 1_000, MS_MAX, |config| config.adapter.lease_ms.into()),
@@ -238,6 +240,10 @@ impl<'a> Check<'a> {
                 "client.path",
                 "allowed: a path other than / that begins with /, such as /socket.io",
             );
+        }
+        if client.proxy_protocol != ProxyProtocol::Off && client.trusted_proxies.is_empty() {
+            let problem = "allowed: off while client.trusted_proxies is empty; anyone could say to be anyone";
+            self.relate("client.proxy_protocol", "client.trusted_proxies", problem);
         }
         for (key, origin) in self.items("client.cors.origins", &client.cors.origins) {
             if !client::is_origin_pattern(origin) {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 
+use admission::{Prefix, ProxyProtocol};
 use broker::Parser;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,12 @@ pub(crate) struct ClientConfig {
     pub(crate) path: String,
     /// Parser of Socket.IO packets, `json` or `msgpack`; clients have to use the same. Default `json`.
     pub(crate) parser: Parser,
+    /// Addresses of proxies that say who their clients are: by `X-Forwarded-For`, and by a PROXY header if
+    /// `proxy_protocol` is set. Default none: whoever connects is the client.
+    pub(crate) trusted_proxies: Vec<Prefix>,
+    /// Which PROXY header the connections of `trusted_proxies` begin with, in front of HTTP or TLS; each of them has to,
+    /// and no other may. Default `off`.
+    pub(crate) proxy_protocol: ProxyProtocol,
     /// Threads that hold connections, at most 255: a session id names its own in a byte. Default: one per core.
     pub(crate) shards: Option<NonZeroU8>,
     /// Whether polling answers are compressed for clients that accept it. Default true.
@@ -41,6 +48,8 @@ impl Default for ClientConfig {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3000)),
             path: "/socket.io".into(),
             parser: Parser::Json,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
             shards: None,
             http_compression: true,
             refuse_foreign_origins: true,

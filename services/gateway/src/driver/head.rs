@@ -1,12 +1,18 @@
 //! The first bytes of a connection: a request for a WebSocket stays here, all other HTTP goes to its tasks.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    time::Instant,
+};
 
+use admission::{HeaderFault, Place};
 use broker::LinkId;
 use bytes::Bytes;
 use mio::net::TcpStream;
 
-use super::Driver;
+use super::{Driver, link::Link};
 use crate::{
     handshake, http,
     inbox::{Adoption, Command, Purpose},
@@ -14,7 +20,7 @@ use crate::{
     socket::Socket,
     stream::ClientStream,
     tasks::TaskSocket,
-    upgrade::{self, UpgradeRequest, Verdict},
+    upgrade::{self, Refused, UpgradeRequest, Verdict},
 };
 
 /// Header lines of a WebSocket request that are read here; one with more is read by the HTTP task.
@@ -31,7 +37,7 @@ enum Head {
 impl Driver {
     /// Takes in the first bytes of a connection; the length of its head if it is a WebSocket now.
     pub(super) fn take_head(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> Option<usize> {
-        match self.read_head(link, bytes) {
+        match self.read_head(link, bytes, now) {
             Head::WebSocket(length, Verdict::Open(opening, greeting)) => {
                 self.begin(link, Purpose::Open(opening), Some(greeting), now);
                 Some(length)
@@ -47,7 +53,7 @@ impl Driver {
                 None
             }
             Head::WebSocket(_, Verdict::Refuse(refused)) => {
-                if let upgrade::Refused::Fault(fault) = refused {
+                if let Refused::Fault(fault) = refused {
                     self.metrics.request_refused(fault);
                 }
                 if let Some(found) = self.links.get_mut(link.0 as usize) {
@@ -55,6 +61,13 @@ impl Driver {
                     found.socket.write(&[io::IoSlice::new(&refused.response())]).ok();
                 }
                 self.finish(link, now);
+                None
+            }
+            Head::Http if admission::looks_like_header(bytes) => {
+                if let Some(found) = self.links.get(link.0 as usize) {
+                    self.tell_of_proxy_header(found.peer, HeaderFault::Stranger);
+                }
+                drop(self.release(link));
                 None
             }
             // HTTP tasks are where requests are forwarded.
@@ -65,7 +78,7 @@ impl Driver {
         }
     }
 
-    fn read_head(&self, link: LinkId, bytes: &[u8]) -> Head {
+    fn read_head(&self, link: LinkId, bytes: &[u8], now: Instant) -> Head {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return Head::Http };
@@ -85,18 +98,26 @@ impl Driver {
         let request = UpgradeRequest { path, query, header: &find };
         let owner_of = |sid: &str| self.shards.owner_of(sid);
         let mut verdict = upgrade::judge(&request, &self.context.client, self.shard.engine(), owner_of);
-        if let Verdict::Open(opening, _) = &mut verdict {
-            let remote = self.links.get(link.0 as usize).and_then(|link| link.socket.remote());
+        if let Verdict::Open(opening, _) = &mut verdict
+            && let Some(found) = self.links.get(link.0 as usize)
+        {
+            let forwarded_for =
+                headers.clone().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+            let client = self.context.client_of(found.peer, forwarded_for.map(|(_, value)| value));
+            match self.context.place_of_session(client, now) {
+                Ok(place) => opening.place = place,
+                Err(_) => return Head::WebSocket(length, Verdict::Refuse(Refused::TooMany)),
+            }
             // A connection that speaks TLS does not come this way.
-            opening.handshake = Some(handshake::record(target, headers, remote, false));
+            opening.handshake = Some(handshake::record(target, headers, client, false));
         }
         Head::WebSocket(length, verdict)
     }
 
     /// Gives a WebSocket to the shard that owns its session.
     fn hand_over(&mut self, link: LinkId, shard: u8, ahead: Bytes, greeting: Bytes, purpose: Purpose) {
-        let Some(socket) = self.release(link) else { return };
-        let adoption = Adoption { socket, ahead, greeting: Some(greeting), purpose };
+        let Some(Link { socket, peer, place, .. }) = self.release(link) else { return };
+        let adoption = Adoption { socket, peer, place, ahead, greeting: Some(greeting), purpose };
         let inbox = self.shards.inbox(shard).clone();
         // The other shard's inbox may be full: whoever waits for it is not this shard.
         tokio::task::spawn_local(async move {
@@ -106,35 +127,39 @@ impl Driver {
 
     /// Gives a plain connection to a task that speaks HTTP on it.
     fn serve_http(&mut self, link: LinkId, ahead: Bytes) {
-        if let Some(stream) = self.release(link).and_then(Socket::into_plain)
+        if let Some(Link { socket: Socket::Plain(stream), peer, place, .. }) = self.release(link)
             && let Ok(stream) = ClientStream::plain(stream, ahead)
         {
-            http::spawn(stream, self.http_service(http::Door::Clients));
+            http::spawn(stream, self.http_service(http::Door::Clients, peer, place));
         }
     }
 
     /// Gives a connection of another gateway to a task that speaks HTTP on it.
     pub(super) fn serve_peer(&mut self, PeerStream { stream, place }: PeerStream) {
+        // One that has gone already says nothing any more.
+        let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
         if let Ok(stream) = ClientStream::plain(TcpStream::from_std(stream), Bytes::new()) {
-            http::spawn_peer(stream, self.http_service(http::Door::Peers), place);
+            http::spawn_peer(stream, self.http_service(http::Door::Peers, peer, None), place);
         }
     }
 
     /// Gives a connection to a task that speaks TLS and HTTP on it.
-    pub(super) fn serve_tls(&mut self, stream: TcpStream) {
+    pub(super) fn serve_tls(&mut self, stream: TcpStream, peer: IpAddr, place: Option<Place>) {
         if let Ok(stream) = TaskSocket::new(stream) {
-            http::spawn_tls(stream, self.http_service(http::Door::Clients));
+            http::spawn_tls(stream, self.http_service(http::Door::Clients, peer, place));
         }
     }
 
-    fn http_service(&self, door: http::Door) -> http::Service {
+    fn http_service(&self, door: http::Door, peer: IpAddr, place: Option<Place>) -> http::Service {
         http::Service {
             context: self.context.clone(),
             engine: self.shard.engine().clone(),
             shards: self.shards.clone(),
             number: self.number,
             door,
-            remote: None,
+            peer,
+            place,
+            requests: Rc::default(),
         }
     }
 }

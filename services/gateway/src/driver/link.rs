@@ -2,15 +2,17 @@
 
 use std::{
     io,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
+use admission::{Place, ProxyProtocol};
 use broker::{ConnectionKey, Flow, LinkId, Refusal};
 use engineio::CloseReason;
-use mio::Token;
+use mio::{Token, net::TcpStream};
 use websocket::{Decoder, Fault, Message, Opcode};
 
-use super::{ACCEPTS_PER_TURN, Driver, READ_BYTES_PER_TURN};
+use super::{ACCEPTS_PER_TURN, Driver, READ_BYTES_PER_TURN, proxy_header::LATE};
 use crate::{
     inbox::{Adoption, Purpose},
     socket::Socket,
@@ -24,6 +26,10 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One socket.
 pub(super) struct Link {
     pub(super) socket: Socket,
+    /// The other end: the client, or a proxy in front of it.
+    pub(super) peer: IpAddr,
+    /// Its place among the connections of that address.
+    pub(super) place: Option<Place>,
     decoder: Decoder,
     state: State,
     /// Whether the other side has been seen to end. No further event announces it: it has to be read to.
@@ -32,6 +38,8 @@ pub(super) struct Link {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
+    /// Its PROXY header is still to come, until then.
+    ProxyHeader(Instant),
     /// Its request is still to come, until then.
     Head(Instant),
     /// A WebSocket of this connection.
@@ -45,6 +53,17 @@ enum State {
 }
 
 impl Link {
+    /// Its PROXY header has come: its request is next, within the time that both have.
+    pub(super) fn await_head(&mut self) {
+        if let State::ProxyHeader(deadline) = self.state {
+            self.state = State::Head(deadline);
+        }
+    }
+
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
     pub(super) fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
@@ -64,7 +83,7 @@ impl Driver {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
-                Ok((stream, _)) => self.accepted(stream, now),
+                Ok((stream, remote)) => self.accepted(stream, remote.ip(), now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The connection was gone before we took it, or the system has no more files: the next one
@@ -78,7 +97,7 @@ impl Driver {
         self.unaccepted = true;
     }
 
-    fn accepted(&mut self, stream: mio::net::TcpStream, now: Instant) {
+    fn accepted(&mut self, stream: TcpStream, peer: IpAddr, now: Instant) {
         if self.is_full() {
             self.metrics.request_refused(telemetry::Refusal::ConnectionLimit);
             let connections = u32::try_from(self.context.occupancy.max()).unwrap_or(u32::MAX);
@@ -87,16 +106,36 @@ impl Driver {
             Socket::Plain(stream).write(&[io::IoSlice::new(crate::http::BUSY)]).ok();
             return;
         }
-        if self.context.tls.is_some() {
-            return self.serve_tls(stream);
+        let has_header =
+            self.context.client.proxy_protocol != ProxyProtocol::Off && self.context.is_proxy(peer);
+        let Ok(place) = self.context.place_of_connection(peer, now) else {
+            return self.turn_away(stream);
+        };
+        if self.context.tls.is_some() && !has_header {
+            return self.serve_tls(stream, peer, place);
         }
         let deadline = now + self.context.request_timeout;
-        if let Some(link) = self.insert_link(Socket::Plain(stream), State::Head(deadline)) {
+        let state = if has_header { State::ProxyHeader(deadline) } else { State::Head(deadline) };
+        if let Some(link) = self.insert_link(Socket::Plain(stream), peer, place, state) {
             self.shard.arm_link(link, deadline);
         }
     }
 
-    fn insert_link(&mut self, socket: Socket, state: State) -> Option<LinkId> {
+    /// Refuses a connection whose address is at a limit.
+    pub(super) fn turn_away(&self, stream: TcpStream) {
+        // One that would have spoken TLS understands nothing before its handshake.
+        if self.context.tls.is_none() {
+            Socket::Plain(stream).write(&[io::IoSlice::new(crate::places::TOO_MANY)]).ok();
+        }
+    }
+
+    fn insert_link(
+        &mut self,
+        socket: Socket,
+        peer: IpAddr,
+        place: Option<Place>,
+        state: State,
+    ) -> Option<LinkId> {
         let entry = self.links.vacant_entry();
         let link = LinkId(u32::try_from(entry.key()).ok()?);
         let mut socket = socket;
@@ -104,21 +143,21 @@ impl Driver {
             telemetry::emit(&telemetry::AcceptFailed { port: "client", error: error.to_string() });
             return None;
         }
-        entry.insert(Link { socket, decoder: Decoder::new(), state, hung_up: false });
+        entry.insert(Link { socket, peer, place, decoder: Decoder::new(), state, hung_up: false });
         Some(link)
     }
 
     /// Takes a socket out of this shard's poll.
-    pub(super) fn release(&mut self, link: LinkId) -> Option<Socket> {
+    pub(super) fn release(&mut self, link: LinkId) -> Option<Link> {
         let mut link = self.links.try_remove(link.0 as usize)?;
         link.socket.deregister(self.readiness.registry()).ok();
-        Some(link.socket)
+        Some(link)
     }
 
     /// Takes over a WebSocket whose request was read elsewhere.
     pub(super) fn adopt(&mut self, adoption: Adoption, now: Instant) {
-        let Adoption { socket, ahead, greeting, purpose } = adoption;
-        let Some(link) = self.insert_link(socket, State::Head(now)) else { return };
+        let Adoption { socket, peer, place, ahead, greeting, purpose } = adoption;
+        let Some(link) = self.insert_link(socket, peer, place, State::Head(now)) else { return };
         self.begin(link, purpose, greeting, now);
         let mut ahead = ahead.to_vec();
         if !ahead.is_empty() {
@@ -162,7 +201,7 @@ impl Driver {
         let answer = match opened {
             Ok(_) => greeting,
             // The reference server accepts a second WebSocket and closes it.
-            Err(Refusal::Busy | Refusal::Offence) => {
+            Err(Refusal::Busy | Refusal::Offence | Refusal::TooFast) => {
                 [&greeting[..], &websocket::close_frame(None)].concat().into()
             }
             Err(Refusal::Fault(fault)) => {
@@ -200,6 +239,12 @@ impl Driver {
             if matches!(found.state, State::Paused(_)) {
                 break;
             }
+            if matches!(found.state, State::ProxyHeader(_))
+                && !self.take_proxy_header(link, &mut scratch, now)
+            {
+                break;
+            }
+            let Some(found) = self.links.get_mut(link.0 as usize) else { break };
             let short_is_last = found.socket.short_read_is_last() && !found.hung_up;
             match found.socket.read(&mut scratch) {
                 Ok(0) => {
@@ -239,15 +284,17 @@ impl Driver {
             },
             Some(State::Open(_)) => self.take_frames(link, bytes, now),
             Some(State::Lingering(_)) => Taken::More,
-            Some(State::Paused(_) | State::Ended) | None => Taken::Enough,
+            Some(State::ProxyHeader(_) | State::Paused(_) | State::Ended) | None => Taken::Enough,
         }
     }
 
     /// Takes in bytes of an open WebSocket.
     fn take_frames(&mut self, link: LinkId, bytes: &mut [u8], now: Instant) -> Taken {
         let message_bytes_max = self.shard.engine().max_payload_bytes as usize;
-        let mut at = 0;
+        let (mut at, total) = (0, bytes.len());
         let mut flow = Flow::Continue;
+        // What frames that are no message come to: they hold nothing up.
+        let mut paced = Flow::Continue;
         while at < bytes.len() {
             let Some(found) = self.links.get_mut(link.0 as usize) else { return Taken::Enough };
             // Frames behind one that has to wait are handed over too: the shard keeps their packets.
@@ -259,9 +306,13 @@ impl Driver {
                         Some(Message::Text(text)) => flow = self.shard.handle_text(key, link, &text, now),
                         Some(Message::Binary(data)) => flow = self.shard.handle_binary(key, link, &data, now),
                         Some(Message::Ping(data)) => {
-                            self.shard.send_frame(key, link, websocket::frame(Opcode::Pong, &data));
+                            let pong = websocket::frame(Opcode::Pong, &data);
+                            paced = self.shard.handle_frame(key, link, Some(pong), now);
                         }
-                        Some(Message::Pong) | None => {}
+                        Some(Message::Pong) => paced = self.shard.handle_frame(key, link, None, now),
+                        // What is left begins another frame: a fragment has ended, and not the input.
+                        None if at < total => paced = self.shard.handle_frame(key, link, None, now),
+                        None => {}
                         Some(Message::Close(code)) => {
                             let echo = websocket::close_frame(code);
                             self.shard.handle_link_closing(key, link, echo, CloseReason::TransportClose, now);
@@ -274,7 +325,7 @@ impl Driver {
                     flow = Flow::Closed;
                 }
             }
-            if flow == Flow::Closed {
+            if flow == Flow::Closed || paced == Flow::Closed {
                 return Taken::Enough;
             }
         }
@@ -307,7 +358,7 @@ impl Driver {
     }
 
     /// The other side has ended, or the socket is broken.
-    fn handle_end(&mut self, link: LinkId, reason: CloseReason) {
+    pub(super) fn handle_end(&mut self, link: LinkId, reason: CloseReason) {
         let Some(found) = self.links.get_mut(link.0 as usize) else { return };
         let state = std::mem::replace(&mut found.state, State::Ended);
         if let State::Open(key) | State::Paused(key) = state {
@@ -340,13 +391,16 @@ impl Driver {
     pub(super) fn expire_link(&mut self, link: LinkId, now: Instant) {
         let Some(found) = self.links.get(link.0 as usize) else { return };
         match found.state {
+            State::ProxyHeader(deadline) if deadline <= now => self.refuse_proxy_header(link, LATE),
             State::Head(deadline) if deadline <= now => {
                 self.metrics.request_refused(telemetry::Refusal::MalformedRequest);
                 drop(self.release(link));
             }
             State::Lingering(deadline) if deadline <= now => drop(self.release(link)),
             // The wheel's horizon came first.
-            State::Head(deadline) | State::Lingering(deadline) => self.shard.arm_link(link, deadline),
+            State::ProxyHeader(deadline) | State::Head(deadline) | State::Lingering(deadline) => {
+                self.shard.arm_link(link, deadline);
+            }
             State::Open(_) | State::Paused(_) | State::Ended => {}
         }
     }

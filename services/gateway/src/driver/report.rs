@@ -46,6 +46,11 @@ impl Context {
                 self.metrics.slow_client_closed();
                 telemetry::emit(&telemetry::SlowClientClosed { queued_bytes: *queued_bytes });
             }
+            Happening::PacketRateExceeded { address } => {
+                self.metrics.peer_fault(telemetry::FaultCause::PacketRate);
+                let address = address.map(|address| address.to_string()).unwrap_or_default();
+                telemetry::emit(&telemetry::PacketRateExceeded { address });
+            }
             Happening::ConnectRefused(refusal) => self.metrics.connect_refused(match refusal {
                 ConnectRefusal::UnknownNamespace => telemetry::ConnectRefusal::UnknownNamespace,
                 ConnectRefusal::NotAuthorized => telemetry::ConnectRefusal::NotAuthorized,

@@ -45,6 +45,14 @@ pub(super) fn busy() -> Answer {
     answer
 }
 
+/// A refusal of a client that has too many, or sends too fast; the connection ends.
+pub(super) fn too_many() -> Answer {
+    let mut answer = busy();
+    *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 pub(super) fn not_found() -> Answer {
     typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n")
 }

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::SystemTime};
 
+use admission::Place;
 use bytes::Bytes;
 use engineio::HttpFault;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::PathAndQuery};
@@ -39,8 +40,7 @@ impl Service {
     /// The answer to a request that no gateway of this cluster has sent.
     pub(super) fn refuse_peer(&self, cause: PeerRefusal) -> Answer {
         self.context.metrics.peer_request_refused(cause);
-        let address = self.remote.map(|remote| remote.to_string()).unwrap_or_default();
-        telemetry::emit(&telemetry::PeerRequestRefused { cause, address });
+        telemetry::emit(&telemetry::PeerRequestRefused { cause, address: self.peer.to_string() });
         answer::empty(StatusCode::UNAUTHORIZED)
     }
 
@@ -77,7 +77,7 @@ impl Service {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return answer;
         }
-        tokio::task::spawn_local(pass_on(self.context.clone(), client, owner));
+        tokio::task::spawn_local(pass_on(self.context.clone(), self.place.clone(), client, owner));
         let mut answer = passed_on(answer);
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -93,8 +93,7 @@ impl Service {
     ) -> Result<Response<Incoming>, Option<Failure>> {
         let passing = Passing::new(&self.context);
         let forwarder = self.forwarder().ok_or(None)?;
-        let client = self.remote.map(|remote| remote.ip());
-        let answer = forwarder.ask(node, parts, body, client).await;
+        let answer = forwarder.ask(node, parts, body, self.peer).await;
         drop(passing);
         answer.map_err(Some)
     }
@@ -116,7 +115,7 @@ fn passed_on(answer: Response<Incoming>) -> Answer {
 }
 
 /// Passes the bytes of a WebSocket on until it ends, or its turn comes while this gateway drains.
-async fn pass_on(context: Rc<Context>, client: OnUpgrade, owner: OnUpgrade) {
+async fn pass_on(context: Rc<Context>, place: Option<Place>, client: OnUpgrade, owner: OnUpgrade) {
     let counted = Counted::new(&context);
     let passing = Passing::new(&context);
     if let (Ok(client), Ok(owner)) = (client.await, owner.await) {
@@ -127,7 +126,7 @@ async fn pass_on(context: Rc<Context>, client: OnUpgrade, owner: OnUpgrade) {
         }
         context.metrics.splice_ended();
     }
-    drop((passing, counted));
+    drop((passing, counted, place));
 }
 
 /// Comes at a moment of the drain that is drawn for each, so that clients leave evenly.

@@ -1,5 +1,7 @@
 //! Long-polling: handshakes, polls and pushes, each handed to the shard that owns the session.
 
+use std::time::Instant;
+
 use broker::{Opening, Payload, Refusal};
 use bytes::Bytes;
 use engineio::{BodyForm, HttpFault, Query, SessionId, wrap_jsonp};
@@ -28,7 +30,12 @@ impl Service {
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
         let mut opening =
             Opening::new(self.context.client.parser, query, request.uri().query().unwrap_or_default());
-        opening.handshake = Some(self.handshake_of(request));
+        let client = self.client_of(request);
+        match self.context.place_of_session(client, Instant::now()) {
+            Ok(place) => opening.place = place,
+            Err(_) => return answer::too_many(),
+        }
+        opening.handshake = Some(self.handshake_of(request, client));
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
             Some(Ok(payload)) => self.payload(payload, query, request.headers()),
             Some(Err(cause)) => {
@@ -161,6 +168,7 @@ impl Service {
     fn refused(&self, refusal: Refusal) -> Answer {
         match refusal {
             Refusal::Fault(fault) => self.refuse(fault),
+            Refusal::TooFast => answer::too_many(),
             Refusal::Offence | Refusal::Busy => answer::empty(StatusCode::BAD_REQUEST),
         }
     }

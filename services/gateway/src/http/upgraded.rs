@@ -1,5 +1,8 @@
 //! WebSockets that are asked for on a connection that has spoken HTTP before, or TLS.
 
+use std::{net::IpAddr, time::Instant};
+
+use admission::Place;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
@@ -25,7 +28,12 @@ impl Service {
         let (shard, purpose, greeting) =
             match upgrade::judge(&asked, &self.context.client, &self.engine, owner_of) {
                 Verdict::Open(mut opening, greeting) => {
-                    opening.handshake = Some(self.handshake_of(&request));
+                    let client = self.client_of(&request);
+                    match self.context.place_of_session(client, Instant::now()) {
+                        Ok(place) => opening.place = place,
+                        Err(_) => return self.refuse_upgrade(Refused::TooMany),
+                    }
+                    opening.handshake = Some(self.handshake_of(&request, client));
                     (self.number, Purpose::Open(opening), greeting)
                 }
                 Verdict::Probe { sid, shard, revision, greeting } => {
@@ -43,9 +51,10 @@ impl Service {
                 Verdict::Refuse(refused) => return self.refuse_upgrade(refused),
             };
         let inbox = self.shards.inbox(shard).clone();
+        let (peer, place) = (self.peer, self.place.clone());
         tokio::task::spawn_local(async move {
             if let Ok(upgraded) = hyper::upgrade::on(request).await
-                && let Some(adoption) = adoption(upgraded, purpose)
+                && let Some(adoption) = adoption(upgraded, peer, place, purpose)
             {
                 inbox.send(Command::Adopt(Box::new(adoption))).await.ok();
             }
@@ -58,8 +67,11 @@ impl Service {
         if let Refused::Fault(fault) = refused {
             self.context.metrics.request_refused(fault);
         }
-        let mut answer = answer::typed(StatusCode::BAD_REQUEST, "text/html", refused.message());
+        let mut answer = answer::typed(refused.status(), "text/html", refused.message());
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if refused == Refused::TooMany {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         if refused == Refused::Version {
             answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13, 8"));
         }
@@ -68,12 +80,12 @@ impl Service {
 }
 
 /// Takes the bare socket out of the HTTP machinery.
-fn adoption(upgraded: Upgraded, purpose: Purpose) -> Option<Adoption> {
+fn adoption(upgraded: Upgraded, peer: IpAddr, place: Option<Place>, purpose: Purpose) -> Option<Adoption> {
     let parts = upgraded.downcast::<TokioIo<ClientStream>>().ok()?;
     let (socket, ahead) = parts.io.into_inner().into_socket();
     // What HTTP had read beyond the request comes before what it had not read of what was read ahead.
     let ahead = [parts.read_buf, ahead].concat().into();
-    Some(Adoption { socket, ahead, greeting: None, purpose })
+    Some(Adoption { socket, peer, place, ahead, greeting: None, purpose })
 }
 
 /// The 101 answer that was written out for a bare socket, as an HTTP answer.

@@ -101,7 +101,7 @@ impl Forwarder {
         node: u16,
         parts: &Parts,
         body: Bytes,
-        client: Option<IpAddr>,
+        client: IpAddr,
     ) -> Result<Response<Incoming>, Failure> {
         let kind = kind(parts);
         self.metrics.forwarded(kind);
@@ -125,7 +125,7 @@ impl Forwarder {
         kind: ForwardedRequest,
         parts: &Parts,
         body: Bytes,
-        client: Option<IpAddr>,
+        client: IpAddr,
     ) -> Result<Response<Incoming>, Failure> {
         let peer = self.directory.find(node).ok_or(Failure::UnknownNode)?;
         let patience = if kind == ForwardedRequest::Poll { self.poll_timeout } else { ANSWER_TIMEOUT };
@@ -170,7 +170,7 @@ impl Forwarder {
         kind: ForwardedRequest,
         parts: &Parts,
         body: Bytes,
-        client: Option<IpAddr>,
+        client: IpAddr,
     ) -> Request<Full<Bytes>> {
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut headers = end_to_end(&parts.headers);
@@ -241,11 +241,11 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// The clients' addresses that proxies have told, and behind them the one that we see.
-fn forwarded_for(headers: &HeaderMap, client: Option<IpAddr>) -> Option<HeaderValue> {
+fn forwarded_for(headers: &HeaderMap, client: IpAddr) -> Option<HeaderValue> {
     let told = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
-    let seen = client.map(|client| client.to_canonical().to_string().into_bytes());
-    let all: Vec<Vec<u8>> = told.chain(seen).collect();
-    HeaderValue::from_bytes(&all.join(&b", "[..])).ok().filter(|value| !value.is_empty())
+    let seen = client.to_canonical().to_string().into_bytes();
+    let all: Vec<Vec<u8>> = told.chain([seen]).collect();
+    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
 }
 
 #[cfg(test)]
@@ -277,14 +277,12 @@ mod tests {
 
     #[test]
     fn the_client_comes_behind_those_that_proxies_told_of() {
-        let client = Some(IpAddr::from([10, 0, 0, 9]));
+        let client = IpAddr::from([10, 0, 0, 9]);
         let told = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2, 3.3.3.3")]);
         for (headers, client, expected) in [
             (headers(&[]), client, Some("10.0.0.9")),
-            (told.clone(), client, Some("1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9")),
-            (told, None, Some("1.1.1.1, 2.2.2.2, 3.3.3.3")),
-            (headers(&[]), Some("::ffff:10.0.0.9".parse().unwrap()), Some("10.0.0.9")),
-            (headers(&[]), None, None),
+            (told, client, Some("1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9")),
+            (headers(&[]), "::ffff:10.0.0.9".parse().unwrap(), Some("10.0.0.9")),
         ] {
             assert_eq!(forwarded_for(&headers, client), expected.map(HeaderValue::from_static));
         }

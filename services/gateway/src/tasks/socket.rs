@@ -53,11 +53,6 @@ impl TaskSocket {
         }
     }
 
-    /// The address at the other end.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
-    }
-
     /// The stream itself, for its options.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream

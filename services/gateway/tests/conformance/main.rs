@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod addresses;
 mod calls;
 mod cli;
 mod cors;
@@ -9,6 +10,8 @@ mod eio3;
 mod errors_eio4;
 mod forwarding;
 mod harness;
+mod pace;
+mod proxies;
 mod publish_api;
 mod rules;
 mod sessions;

@@ -196,7 +196,7 @@ fn clients_that_never_read_are_closed_while_others_get_everything() {
 
 #[test]
 fn a_client_that_asks_and_never_reads_is_closed() {
-    let gateway = Gateway::dev(&["limits.outbox_bytes=1000000"]);
+    let gateway = Gateway::dev(&["limits.outbox_bytes=1000000", "limits.packets_per_second=0"]);
     let mut neighbour = gateway.joined();
     let mut deaf = deaf(&gateway);
     let pings = masked(0x89, &[b'x'; 125]).repeat(4000);

@@ -42,6 +42,11 @@ impl Identity {
 
     /// A client that trusts this certificate and no other.
     fn client(&self, gateway: &Gateway) -> TlsStream {
+        self.client_over(connect(gateway.client))
+    }
+
+    /// The same on a connection that something was sent on before.
+    fn client_over(&self, stream: TcpStream) -> TlsStream {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -50,7 +55,7 @@ impl Identity {
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        StreamOwned::new(session, connect(gateway.client))
+        StreamOwned::new(session, stream)
     }
 
     fn http(&self, gateway: &Gateway) -> Http<TlsStream> {
@@ -224,4 +229,38 @@ fn a_closed_websocket_says_goodbye_over_tls() {
     websocket.send_binary(b"x");
     assert_eq!(websocket.closed(), None, "a packet that may not come is answered by a close frame");
     gateway.expect_metric("roomcast_connections", &[], 0.0);
+}
+
+#[test]
+fn a_proxy_header_goes_in_front_of_tls() {
+    let identity = Identity::new();
+    let files = Files::new(&identity);
+    let limit = "limits.connections_per_address=2";
+    let gateway = files.gateway(&["client.trusted_proxies=127.0.0.1", "client.proxy_protocol=v1", limit]);
+    let behind = |header: &str| {
+        let mut stream = connect(gateway.client);
+        stream.write_all(header.as_bytes()).unwrap();
+        stream
+    };
+    let open = |address: &str| {
+        let stream = behind(&format!("PROXY TCP4 {address} 10.0.0.1 50000 443\r\n"));
+        let mut websocket = WebSocket::open(identity.client_over(stream), WEBSOCKET);
+        assert!(websocket.text().starts_with("0{"));
+        websocket.join("/");
+        websocket
+    };
+    let _held = [open("192.0.2.1"), open("192.0.2.1")];
+    let addresses: Vec<_> =
+        gateway.publisher().fetch("/").into_iter().map(|socket| socket.handshake.unwrap()).collect();
+    assert!(addresses.iter().all(|handshake| handshake.address == "192.0.2.1" && handshake.secure));
+    // The third is closed before it may speak; another address is not.
+    let mut third = Http::over(behind("PROXY TCP4 192.0.2.1 10.0.0.1 50000 443\r\n"));
+    assert_eq!(third.rest(), b"");
+    gateway.expect_metric("roomcast_requests_refused_total", &[("cause", "address_connections")], 1.0);
+    drop(open("192.0.2.2"));
+    // TLS without the header is no header.
+    let mut bare = Http::over(connect(gateway.client));
+    bare.write(b"\x16\x03\x01\x00\x10");
+    assert_eq!(bare.rest(), b"");
+    gateway.expect_metric("roomcast_requests_refused_total", &[("cause", "proxy_header")], 1.0);
 }

@@ -105,7 +105,7 @@ impl World {
                     Some((_, link)) if breaks => self.wire.break_link(link),
                     Some((key, link)) => {
                         let pong = websocket::frame(websocket::Opcode::Pong, b"ping");
-                        self.shard.send_frame(key, link, pong);
+                        self.shard.handle_frame(key, link, Some(pong), self.now);
                     }
                     None => {}
                 }
@@ -274,7 +274,7 @@ fn opening(flags: u8) -> (Revision, Opening) {
     let parser = if flags & 8 == 0 { Parser::Json } else { Parser::MsgPack };
     let dialect = Dialect::new(parser, Framing { revision, base64_only: flags & 2 != 0 });
     let token = (flags & 4 != 0).then(|| "token".into());
-    (revision, Opening { dialect, token, handshake: None })
+    (revision, Opening { dialect, token, handshake: None, place: None })
 }
 
 /// The session that an open packet names.
