@@ -2,17 +2,21 @@
 
 use std::hint::black_box;
 
+use adapter::{Broadcast, Delivery, Event, Flags, Targets, Uid, classic};
+use bytes::Bytes;
 use engineio::{BodyForm, Revision};
-use socketio::{DecodeLimits, NamespaceName};
+use socketio::{DecodeLimits, NamespaceName, RoomName};
 use websocket::{Decoder, frame_header};
 
 use crate::{Bench, Counted};
 
-pub(crate) const BENCHES: [Bench; 4] = [
+pub(crate) const BENCHES: [Bench; 6] = [
     ("websocket_decode", websocket_decode),
     ("socketio_decode_event", socketio_decode_event),
     ("socketio_encode_event", socketio_encode_event),
     ("engineio_decode_body_of_16", engineio_decode_body),
+    ("adapter_decode_broadcast", adapter_decode_broadcast),
+    ("adapter_encode_broadcast", adapter_encode_broadcast),
 ];
 
 /// Units of one run, so that what surrounds them does not count.
@@ -72,5 +76,36 @@ fn engineio_decode_body() -> Counted {
     Counted::new(16, move || {
         let packets = engineio::decode_body(Revision::V4, BodyForm::Text, black_box(body.as_bytes()));
         assert_eq!(packets.map(|packet| black_box(packet).is_ok()).filter(|ok| *ok).count(), 16);
+    })
+}
+
+/// An event of 128 bytes for one room.
+pub(crate) fn broadcast() -> Broadcast {
+    Broadcast {
+        namespace: NamespaceName::main(),
+        targets: Targets { rooms: vec![RoomName::new("r0")], except: Vec::new() },
+        delivery: Delivery::Reliable,
+        event: Event { json: Bytes::from(event()), attachments: Vec::new() },
+    }
+}
+
+fn adapter_decode_broadcast() -> Counted {
+    let message = classic::encode_broadcast(&Uid::new("abc123"), &broadcast(), &Flags::default())
+        .expect("the event is right");
+    let limits = DecodeLimits::default();
+    Counted::new(MESSAGES, move || {
+        for _ in 0..MESSAGES {
+            black_box(classic::decode_broadcast(black_box(&message), &limits)).expect("the message is right");
+        }
+    })
+}
+
+fn adapter_encode_broadcast() -> Counted {
+    let (uid, broadcast) = (Uid::new("abc123"), broadcast());
+    Counted::new(MESSAGES, move || {
+        for _ in 0..MESSAGES {
+            let message = classic::encode_broadcast(&uid, black_box(&broadcast), &Flags::default());
+            black_box(message).expect("the event is right");
+        }
     })
 }

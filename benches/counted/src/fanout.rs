@@ -6,18 +6,17 @@ use std::{
     time::Instant,
 };
 
-use adapter::{Broadcast, Delivery, Event, Subscriptions, Targets};
+use adapter::Subscriptions;
 use broker::{
     ConnectionKey, Dialect, Flow, Framing, LimitsConfig, LinkId, NamespaceConfig, Opening, Payload, PollId,
     Publication, Shard, ShardConfig, Sink,
 };
-use bytes::Bytes;
 use engineio::{CloseReason, EngineConfig, Owner, SidKey};
 use rand::{SeedableRng, rngs::StdRng};
 use rooms::{Joined, Registry};
-use socketio::{NamespaceName, RoomName, SocketId};
+use socketio::{RoomName, SocketId};
 
-use crate::{Bench, Counted, codecs};
+use crate::{Bench, Counted, codecs::broadcast};
 
 pub(crate) const BENCHES: [Bench; 6] = [
     ("select_of_a_room_of_1000", select_room),
@@ -89,15 +88,6 @@ fn publication() -> Counted {
     Counted::new(1, move || {
         black_box(Publication::new(black_box(broadcast.clone())));
     })
-}
-
-fn broadcast() -> Broadcast {
-    Broadcast {
-        namespace: NamespaceName::main(),
-        targets: Targets { rooms: vec![RoomName::new("r0")], except: Vec::new() },
-        delivery: Delivery::Reliable,
-        event: Event { json: Bytes::from(codecs::event()), attachments: Vec::new() },
-    }
 }
 
 /// Messages of one turn to all members, and their writing.

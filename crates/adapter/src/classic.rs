@@ -4,6 +4,7 @@
 mod broadcast;
 mod request;
 mod response;
+mod usual;
 
 pub use broadcast::{InboundBroadcast, decode_broadcast, encode_broadcast, sender};
 pub use request::{AnsweredBy, Asked, Command, Dialect, Request, decode_request, encode_request};

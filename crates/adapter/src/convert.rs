@@ -9,7 +9,6 @@ use crate::error::WireFault;
 use crate::json::{self, Placeholder};
 use crate::msgpack::{self, Extension, Token};
 use crate::number::{push_integer, push_number};
-use crate::value::lossy;
 
 /// Redis' own limit for one argument (`proto-max-bulk-len`); a larger message is not made.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512 << 20;
@@ -29,19 +28,28 @@ const REPEATED_BYTES_MAX: usize = 16 << 20;
 /// attachments a map looks like one, since clients would close their connection on it; the faults of the bytes.
 pub(crate) fn msgpack_to_json(value: &[u8], limits: &DecodeLimits) -> Result<Argument, WireFault> {
     let mut reader = msgpack::Reader::new(value);
+    let argument = read_msgpack_as_json(&mut reader, limits)?;
+    reader.end()?;
+    Ok(argument)
+}
+
+/// The same with the next value of `reader`, whatever follows.
+pub(crate) fn read_msgpack_as_json(
+    reader: &mut msgpack::Reader<'_>,
+    limits: &DecodeLimits,
+) -> Result<Argument, WireFault> {
     let depth_max = limits.depth_max.min(DEPTH_CEILING);
     let mut json = ToJson {
         // Text grows little: quotes and commas for heads.
-        out: Vec::with_capacity(value.len() + value.len() / 4 + 8),
+        out: Vec::with_capacity(reader.left() + reader.left() / 4 + 8),
         attachments: Vec::new(),
         attachments_max: limits.attachments_max,
         depth_max,
         placeholder_in_data: false,
     };
-    if json.value(&mut reader, depth_max)? == Written::Nothing {
+    if json.value(reader, depth_max)? == Written::Nothing {
         json.out.extend_from_slice(b"null");
     }
-    reader.end()?;
     if json.placeholder_in_data && !json.attachments.is_empty() {
         return Err(WireFault::PlaceholderInData);
     }
@@ -65,13 +73,17 @@ struct ToJson {
 
 impl ToJson {
     fn value(&mut self, reader: &mut msgpack::Reader<'_>, depth_left: usize) -> Result<Written, WireFault> {
+        if let Some(text) = reader.text() {
+            json::push_text(&mut self.out, text);
+            return Ok(Written::Value);
+        }
         match reader.token()? {
             Token::Nil => self.out.extend_from_slice(b"null"),
             Token::Bool(value) => self.boolean(value),
             Token::Unsigned(value) => push_integer(&mut self.out, value),
             Token::Signed(value) => push_integer(&mut self.out, value),
             Token::Float(value) => push_number(&mut self.out, value),
-            Token::Str(text) => json::push_string(&mut self.out, &lossy(text)),
+            Token::Str(text) => json::push_text(&mut self.out, text),
             Token::Bin(bytes) | Token::Extension(Extension::Bytes(bytes)) => self.attachment(bytes)?,
             Token::Array(length) => self.array(reader, length, self.level(depth_left)?)?,
             Token::Map(length) => self.map(reader, length, self.level(depth_left)?)?,
@@ -142,7 +154,7 @@ impl ToJson {
         // JavaScript's keys are text: that of a number is its digits, that of nil `null`.
         match reader.token()? {
             Token::Str(text) => {
-                json::push_string(&mut self.out, &lossy(text));
+                json::push_text(&mut self.out, text);
                 return Ok(text == b"_placeholder");
             }
             Token::Unsigned(value) => push_integer(&mut self.out, format_args!("\"{value}\"")),
@@ -260,6 +272,10 @@ struct ToMsgPack<'a> {
 
 impl ToMsgPack<'_> {
     fn value(&mut self, depth_left: usize) -> Result<(), WireFault> {
+        if let Some(text) = self.reader.plain_string() {
+            msgpack::str(self.out, text);
+            return Ok(());
+        }
         match self.reader.token()? {
             json::Token::Null => msgpack::nil(self.out),
             json::Token::Bool(value) => msgpack::boolean(self.out, value),

@@ -2,25 +2,36 @@
 
 use std::borrow::Cow;
 
-use socketio::{DEPTH_CEILING, DecodeLimits, EventFault, event_json, event_name};
+use socketio::{DEPTH_CEILING, reserved_event};
 
 use crate::error::WireFault;
-use crate::json;
+use crate::json::{self, Reader, Token};
 
 /// Names of events that a Node server emits to itself, and whose handlers expect a socket or a namespace.
 const SERVER_EVENTS: [&str; 3] = ["connect", "connection", "new_namespace"];
 
 /// The name of an event; `json`, known to be JSON, has to be an array that starts with it.
 pub(crate) fn name(json: &str) -> Result<Cow<'_, str>, WireFault> {
-    event_name(json).ok_or(WireFault::EventName)
+    let mut reader = Reader::new(json);
+    if reader.token() != Ok(Token::Array) || reader.element(true) != Ok(true) {
+        return Err(WireFault::EventName);
+    }
+    if let Some(text) = reader.plain_string() {
+        return Ok(Cow::Borrowed(text));
+    }
+    match reader.token() {
+        Ok(Token::String(text)) => Ok(text.unescaped()),
+        Ok(Token::Number(text)) => Ok(Cow::Borrowed(text)),
+        _ => Err(WireFault::EventName),
+    }
 }
 
 /// That `json`, known to be JSON, is an event that clients accept.
 pub(crate) fn check_client_event(json: &str) -> Result<(), WireFault> {
     // Clients take these names for a broken packet and close their connection.
-    match event_json(&name(json)?, "", 0, &DecodeLimits::default()) {
-        Err(EventFault::ReservedName(name)) => Err(WireFault::ReservedEventName(name)),
-        _ => Ok(()),
+    match reserved_event(&name(json)?) {
+        Some(name) => Err(WireFault::ReservedEventName(name)),
+        None => Ok(()),
     }
 }
 

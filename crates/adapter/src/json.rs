@@ -12,4 +12,4 @@ mod text;
 pub(crate) use object::Object;
 pub(crate) use placeholders::{Placeholder, placeholders};
 pub(crate) use reader::{Reader, Token, check};
-pub(crate) use text::{Text, push_string};
+pub(crate) use text::{Text, push_string, push_text};

@@ -21,6 +21,11 @@ pub struct Flags {
     pub compress: Option<bool>,
 }
 
+/// The keys of `opts` as they are written.
+pub(crate) const ROOMS: &[u8] = b"\xa5rooms";
+pub(crate) const EXCEPT: &[u8] = b"\xa6except";
+pub(crate) const FLAGS: &[u8] = b"\xa5flags";
+
 /// All of `opts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Opts {
@@ -48,7 +53,8 @@ impl Opts {
     }
 }
 
-fn decode_flags(value: Value<'_>) -> Result<(Delivery, Flags), WireFault> {
+/// The delivery that the flags ask for, and the other flags.
+pub(crate) fn decode_flags(value: Value<'_>) -> Result<(Delivery, Flags), WireFault> {
     let mut delivery = Delivery::Reliable;
     let mut flags = Flags::default();
     value.fields("flags", |key, value| {
@@ -67,11 +73,11 @@ fn decode_flags(value: Value<'_>) -> Result<(Delivery, Flags), WireFault> {
 /// Appends `opts` with flags as MessagePack, keys in the order of the adapters.
 pub(crate) fn push_msgpack(out: &mut Vec<u8>, targets: &Targets, delivery: Delivery, flags: &Flags) {
     msgpack::map(out, 3);
-    msgpack::str(out, "rooms");
+    out.extend_from_slice(ROOMS);
     push_msgpack_rooms(out, &targets.rooms);
-    msgpack::str(out, "except");
+    out.extend_from_slice(EXCEPT);
     push_msgpack_rooms(out, &targets.except);
-    msgpack::str(out, "flags");
+    out.extend_from_slice(FLAGS);
     let start = msgpack::open(out);
     let mut length = 0;
     for (key, flag) in present(delivery, flags) {

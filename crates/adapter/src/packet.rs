@@ -12,6 +12,11 @@ use crate::value::{Value, namespace, required};
 const EVENT: u64 = PacketKind::Event as u64;
 const BINARY_EVENT: u64 = PacketKind::BinaryEvent as u64;
 
+/// What an event's packet is written with in front of its data, and in front of its namespace: the head of the map,
+/// keys, and type 2.
+pub(crate) const DATA: &[u8] = b"\x83\xa4type\x02\xa4data";
+pub(crate) const NAMESPACE: &[u8] = b"\xa3nsp";
+
 /// An event, and the namespace it names.
 pub(crate) struct Packet {
     pub(crate) namespace: NamespaceName,
@@ -52,14 +57,11 @@ pub(crate) fn push_msgpack(
     event: &Event,
 ) -> Result<(), WireFault> {
     let json = utf8(&event.json)?;
-    msgpack::map(out, 3);
-    msgpack::str(out, "type");
-    msgpack::unsigned(out, EVENT);
-    msgpack::str(out, "data");
+    out.extend_from_slice(DATA);
     json_to_msgpack(out, json, &event.attachments)?;
     // Behind the conversion, which has found it to be JSON.
     check_client_event(json)?;
-    msgpack::str(out, "nsp");
+    out.extend_from_slice(NAMESPACE);
     msgpack::str(out, namespace.as_str());
     Ok(())
 }

@@ -16,6 +16,9 @@ use crate::dialect::{Dialect, Framing};
 /// Room kept in front of a message for its WebSocket header, which is known only when the message is.
 const HEADER_BYTES_MAX: usize = 10;
 
+/// What stands in front of an event's namespace and JSON, and between them: types, counts and the like.
+const PREFIX_BYTES_USUAL: usize = 16;
+
 /// What most packets of the protocols themselves need.
 const PACKET_BYTES_USUAL: usize = 128;
 
@@ -68,12 +71,19 @@ impl RareForm {
 impl Encoded {
     /// Encodes a packet of text; `write` appends it, type digit first, to the buffer it is given.
     pub fn packet(write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        Self::with_attachments(Vec::new(), write)
+        Self::with_attachments(Vec::new(), PACKET_BYTES_USUAL, write)
     }
 
-    /// Encodes a message with its binary parts; `write` appends the text, type digit first.
-    pub fn with_attachments(attachments: Vec<Bytes>, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut buffer = Vec::with_capacity(PACKET_BYTES_USUAL);
+    /// Encodes a message with its binary parts; `write` appends the text, type digit first, of about `text_bytes`.
+    fn with_attachments(
+        attachments: Vec<Bytes>,
+        text_bytes: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Self {
+        // Room that is too small is made larger, which takes 500 instructions.
+        let frame_bytes = |attachment: &Bytes| HEADER_BYTES_MAX + attachment.len();
+        let binary_bytes: usize = attachments.iter().map(frame_bytes).sum();
+        let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + text_bytes + binary_bytes);
         buffer.resize(HEADER_BYTES_MAX, 0);
         write(&mut buffer);
         let header = frame_header(Opcode::Text, buffer.len() - HEADER_BYTES_MAX);
@@ -90,8 +100,8 @@ impl Encoded {
     /// Encodes the event of a broadcast for the clients of its namespace, who acknowledge `ack` if there is one.
     pub fn event(broadcast: &Broadcast, ack: Option<u64>) -> Self {
         let Event { json, attachments } = &broadcast.event;
-        Self::with_attachments(attachments.clone(), |out| {
-            out.reserve(json.len() + broadcast.namespace.as_str().len() + 16);
+        let text_bytes = json.len() + broadcast.namespace.as_str().len() + PREFIX_BYTES_USUAL;
+        Self::with_attachments(attachments.clone(), text_bytes, |out| {
             out.push(b'4');
             let json = std::str::from_utf8(json).unwrap_or("[]");
             socketio::encode_event(out, broadcast.namespace.as_str(), ack, attachments.len(), json);
@@ -237,7 +247,7 @@ mod tests {
     #[test]
     fn attachments_take_the_form_of_each_dialect() {
         let part = Bytes::from_static(b"\x01\x02\x03");
-        let message = Encoded::with_attachments(vec![part], |out| out.extend_from_slice(b"451-[\"x\"]"));
+        let message = Encoded::with_attachments(vec![part], 16, |out| out.extend_from_slice(b"451-[\"x\"]"));
         let head = b"\x81\x09451-[\"x\"]".as_slice();
         for (dialect, tail) in [
             (V4, b"\x82\x03\x01\x02\x03".as_slice()),
@@ -261,7 +271,7 @@ mod tests {
     #[test]
     fn a_payload_takes_text_and_attachments_but_no_raw_bytes() {
         let part = Bytes::from_static(b"\x01\x02\x03");
-        let message = Encoded::with_attachments(vec![part], |out| out.extend_from_slice(b"451-[\"x\"]"));
+        let message = Encoded::with_attachments(vec![part], 16, |out| out.extend_from_slice(b"451-[\"x\"]"));
         let mut payload = PayloadEncoder::new(Revision::V4, false);
         message.add_to_payload(V4, &mut payload);
         Encoded::raw(&b"\x88\x00"[..]).add_to_payload(V4, &mut payload);

@@ -5,6 +5,7 @@ mod inbound;
 mod inquiries;
 mod listening;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -213,7 +214,10 @@ impl Node {
             ),
         };
         self.stats.published += 1;
-        let channel = Bytes::copy_from_slice(channel.as_bytes());
+        let channel = match channel {
+            Cow::Borrowed(name) => Bytes::copy_from_slice(name.as_bytes()),
+            Cow::Owned(name) => name.into(),
+        };
         self.outputs.push_back(Output::Publish { channel, payload: payload.into(), ticket });
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use socketio::DecodeLimits;
 
+use super::usual;
 use crate::error::WireFault;
 use crate::id::Uid;
 use crate::message::Broadcast;
@@ -60,6 +61,14 @@ pub fn encode_broadcast(uid: &Uid, broadcast: &Broadcast, flags: &Flags) -> Resu
 ///
 /// Source: Redis adapter, broadcast messages.
 pub fn decode_broadcast(message: &[u8], limits: &DecodeLimits) -> Result<InboundBroadcast, WireFault> {
+    match usual::decode(message, limits) {
+        Some(inbound) => Ok(inbound),
+        None => decode_any(message, limits),
+    }
+}
+
+/// A message of any form, read value by value.
+pub(super) fn decode_any(message: &[u8], limits: &DecodeLimits) -> Result<InboundBroadcast, WireFault> {
     let mut reader = Reader::new(message);
     let Token::Array(length) = reader.token()? else {
         return Err(WireFault::WrongForm("broadcast"));

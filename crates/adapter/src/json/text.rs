@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use socketio::unescape;
 
-use super::plain::plain_prefix;
+use super::plain::{is_plain_ascii, plain_prefix};
+use crate::value::lossy;
 
 /// A string as it stands between its quotes, known to be grammatical.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +19,18 @@ impl<'a> Text<'a> {
     /// The text that it stands for. Lone surrogates, which UTF-8 cannot hold, become U+FFFD.
     pub(crate) fn unescaped(self) -> Cow<'a, str> {
         if self.escaped { Cow::Owned(unescape(self.inner)) } else { Cow::Borrowed(self.inner) }
+    }
+}
+
+/// Appends what should be UTF-8, with quotes and escaped; U+FFFD stands for what is not.
+#[inline]
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    if is_plain_ascii(text) {
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    } else {
+        push_string(out, &lossy(text));
     }
 }
 

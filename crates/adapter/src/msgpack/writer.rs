@@ -49,10 +49,11 @@ pub(crate) fn float(out: &mut Vec<u8>, value: f64) {
     push(out, 0xcb, value.to_be_bytes());
 }
 
+#[inline]
 pub(crate) fn str(out: &mut Vec<u8>, text: &str) {
-    match (text.len(), width(text.len())) {
-        (0..32, Width::One(length)) => out.push(0xa0 | length),
-        (_, width) => push_head(out, [0xd9, 0xda, 0xdb], width),
+    match u8::try_from(text.len()) {
+        Ok(length @ 0..32) => out.push(0xa0 | length),
+        _ => push_head(out, [0xd9, 0xda, 0xdb], width(text.len())),
     }
     out.extend_from_slice(text.as_bytes());
 }
@@ -63,43 +64,54 @@ pub(crate) fn bin(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// The head of an array; `length` values have to follow.
+#[inline]
 pub(crate) fn array(out: &mut Vec<u8>, length: usize) {
     let start = open(out);
     close_array(out, start, length);
 }
 
 /// The head of a map; `length` keys and values have to follow, in turn.
+#[inline]
 pub(crate) fn map(out: &mut Vec<u8>, length: usize) {
     let start = open(out);
     close_map(out, start, length);
 }
 
 /// Leaves room for the head of an array or map whose length is not known yet, and returns its place.
+#[inline]
 pub(crate) fn open(out: &mut Vec<u8>) -> usize {
     out.push(0xc0);
     out.len() - 1
 }
 
 /// Puts the head of an array at `start`, as [`open`] has returned it; `length` values stand behind it.
+#[inline]
 pub(crate) fn close_array(out: &mut Vec<u8>, start: usize, length: usize) {
     close(out, start, length, 0x90, [0xdc, 0xdd]);
 }
 
 /// Puts the head of a map at `start`, as [`open`] has returned it.
+#[inline]
 pub(crate) fn close_map(out: &mut Vec<u8>, start: usize, length: usize) {
     close(out, start, length, 0x80, [0xde, 0xdf]);
 }
 
+#[inline]
 fn close(out: &mut Vec<u8>, start: usize, length: usize, small: u8, markers: [u8; 2]) {
-    match (length, width(length)) {
-        (0..16, Width::One(length)) => {
-            out.splice(start..=start, [small | length]);
-        }
-        (_, Width::Four(length)) => {
+    // Nearly all are small, and their head has the place that was left for it: splicing takes 150 instructions.
+    match (u8::try_from(length), out.get_mut(start)) {
+        (Ok(length @ 0..16), Some(head)) => *head = small | length,
+        _ => splice_head(out, start, length, markers),
+    }
+}
+
+fn splice_head(out: &mut Vec<u8>, start: usize, length: usize, markers: [u8; 2]) {
+    match width(length) {
+        Width::Four(length) => {
             let [a, b, c, d] = length.to_be_bytes();
             out.splice(start..=start, [markers[1], a, b, c, d]);
         }
-        (length, _) => {
+        _ => {
             let [.., a, b] = length.to_be_bytes();
             out.splice(start..=start, [markers[0], a, b]);
         }
