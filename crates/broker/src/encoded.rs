@@ -285,7 +285,7 @@ mod tests {
     fn msgpack_is_one_message_with_its_attachments_inside() {
         let part = Bytes::from_static(b"\x01\x02\x03");
         let json = br#"451-["x",{"_placeholder":true,"num":0}]"#;
-        let message = Encoded::with_attachments(vec![part], |out| out.extend_from_slice(json));
+        let message = Encoded::with_attachments(vec![part], 16, |out| out.extend_from_slice(json));
         let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, PACKED);
         for (framing, frame) in [
             (Framing::V4, [b"\x82\x1a", PACKED].concat()),
