@@ -310,10 +310,14 @@ impl Session {
 
     /// What is due at `now`. Call until `None`.
     pub fn handle_timeout(&mut self, config: &EngineConfig, now: Instant) -> Option<Expired> {
-        match self.timers.expire(now)? {
+        let (timer, due) = self.timers.expire(now)?;
+        match timer {
             Timer::Heartbeat if self.heartbeat == Heartbeat::Pause => {
                 self.heartbeat = Heartbeat::PongDue { extended: false };
-                self.timers.set(Timer::Heartbeat, now + config.ping_timeout());
+                // From when the ping was due, so that a clock of coarse ticks prolongs no session. If we stood
+                // still meanwhile, the client has half of its time all the same.
+                let pong_due = due + config.ping_timeout();
+                self.timers.set(Timer::Heartbeat, pong_due.max(now + config.ping_timeout() / 2));
                 Some(Expired::Ping)
             }
             Timer::Heartbeat => Some(Expired::Session(CloseReason::PingTimeout)),
@@ -357,6 +361,15 @@ mod tests {
             session.handle_timeout(&config, now + 300 * MS),
             Some(Expired::Session(CloseReason::PingTimeout))
         );
+    }
+
+    #[test]
+    fn a_ping_that_is_sent_late_moves_the_pong_only_as_far_as_the_client_needs() {
+        for (sent, deadline) in [(208, 300), (250, 300), (9_000, 9_050)] {
+            let (mut session, config, now) = session(Revision::V4, Transport::Polling);
+            assert_eq!(session.handle_timeout(&config, now + sent * MS), Some(Expired::Ping));
+            assert_eq!(session.poll_timeout(), Some(now + deadline * MS), "{sent}");
+        }
     }
 
     #[test]

@@ -28,14 +28,12 @@ impl Timers {
         self.0[timer as usize] = None;
     }
 
-    /// Clears and names one timer that is due at `now`.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
-        [Timer::Heartbeat, Timer::UpgradeLate, Timer::CloseLate].into_iter().find(|timer| {
-            let due = self.0[*timer as usize].is_some_and(|at| at <= now);
-            if due {
-                self.clear(*timer);
-            }
-            due
+    /// Clears and names one timer that is due at `now`, with the time at which it was due.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<(Timer, Instant)> {
+        [Timer::Heartbeat, Timer::UpgradeLate, Timer::CloseLate].into_iter().find_map(|timer| {
+            let at = self.0[timer as usize].filter(|at| *at <= now)?;
+            self.clear(timer);
+            Some((timer, at))
         })
     }
 

@@ -41,7 +41,7 @@ impl Shard {
         poll: PollId,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
-        let index = self.polling_session(sid, revision)?;
+        let index = self.polling_session(sid, revision, now)?;
         let connection = &mut self.connections[index as usize];
         if let Err(fault) = connection.session.handle_poll() {
             self.handle_fault(index, Lane::Main, fault, now);
@@ -92,7 +92,7 @@ impl Shard {
         revision: Revision,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
-        let index = self.polling_session(sid, revision)?;
+        let index = self.polling_session(sid, revision, now)?;
         let connection = &mut self.connections[index as usize];
         if connection.session.is_closing() {
             return Err(Refusal::Fault(HttpFault::SessionUnknown));
@@ -156,8 +156,11 @@ impl Shard {
         Ok(())
     }
 
-    fn polling_session(&self, sid: &SessionId, revision: Revision) -> Result<u32, Refusal> {
+    fn polling_session(&mut self, sid: &SessionId, revision: Revision, now: Instant) -> Result<u32, Refusal> {
         let unknown = Refusal::Fault(HttpFault::SessionUnknown);
+        // The wheel may be a tick behind, and a request is no sign of life: what is overdue happens first.
+        let index = self.find_sid(sid).ok_or(unknown)?;
+        self.expire(index, now);
         let index = self.find_sid(sid).ok_or(unknown)?;
         let connection = &self.connections[index as usize];
         if connection.closing_by.is_some() {

@@ -50,7 +50,8 @@ impl Shard {
         }
     }
 
-    fn expire(&mut self, index: u32, now: Instant) {
+    /// Does what is due at `now` for one connection, which may end by it.
+    pub(super) fn expire(&mut self, index: u32, now: Instant) {
         let connection = &mut self.connections[index as usize];
         if let Some(at) = connection.closing_by {
             if at <= now {

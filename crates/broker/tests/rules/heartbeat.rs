@@ -3,7 +3,7 @@
 use broker::TICK;
 use engineio::CloseReason;
 
-use crate::harness::{Broker, V3, V4, websocket_closed};
+use crate::harness::{Broker, V3, V4, polling_closed, websocket_closed};
 
 #[test]
 fn a_websocket_is_pinged_and_closed_without_a_pong() {
@@ -119,4 +119,18 @@ fn a_heartbeat_goes_on_after_an_upgrade() {
     assert_eq!(broker.received(probe), ["2"]);
     broker.advance_ms(20_010);
     assert_eq!(broker.received(probe), ["CLOSE"]);
+}
+
+#[test]
+fn a_poll_after_the_deadline_is_refused_though_the_wheel_is_behind() {
+    let mut broker = Broker::dev();
+    // Off the ticks, so that both the ping and the pong's deadline fall between two of them.
+    broker.advance_ms(1);
+    let polling = broker.connect_polling();
+    broker.advance_ms(25_001);
+    broker.advance_ms(19_998);
+    assert!(!broker.happenings().contains(&polling_closed(CloseReason::PingTimeout)));
+    broker.advance_ms(1);
+    assert!(broker.poll(polling).is_err());
+    broker.assert_empty();
 }
