@@ -8,7 +8,7 @@ mod support_http;
 
 use std::num::NonZeroU32;
 
-use publish::PublishConfig;
+use publish::{CallEnd, CallEvent, Coverage, PublishConfig};
 use serde_json::json;
 use support::{Recorder, Running};
 use support_http::{post, send};
@@ -49,6 +49,47 @@ async fn every_path_of_the_openapi_document_answers_and_no_other() {
     }
     let answer = post(server.address, "/v1/publis", &[], "{}").await;
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("NOT_FOUND")));
+}
+
+#[tokio::test]
+async fn what_the_openapi_document_requires_is_what_a_request_needs() {
+    let nobody = Coverage { nodes_asked: 0, nodes_answered: 0, nodes_missing: Vec::new() };
+    let server = running(&Recorder::calling(vec![CallEvent::End(CallEnd::All, nobody)])).await;
+    let document = send(server.address, "GET", "/v1/openapi.json", &[], "").await.json();
+    let mut refused = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let body = &operations["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        let schema = document.pointer(body.as_str().unwrap().strip_prefix('#').unwrap()).unwrap();
+        let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+        let required: serde_json::Map<_, _> = required.map(|name| (name.to_owned(), example(name))).collect();
+        let whole = serde_json::Value::Object(required.clone()).to_string();
+        let answer = post(server.address, path, &[], whole.clone()).await;
+        assert_ne!(answer.status, 400, "{path} with {whole}: {}", answer.body);
+        for name in required.keys() {
+            let mut rest = required.clone();
+            rest.remove(name);
+            let answer = post(server.address, path, &[], json!(rest).to_string()).await;
+            assert_eq!(
+                (answer.status, &answer.json()["field"]),
+                (400, &json!(name)),
+                "{path}: {}",
+                answer.body
+            );
+            refused += 1;
+        }
+    }
+    assert!(refused >= 10, "{refused}");
+}
+
+/// A value for a required field, by its name.
+fn example(name: &str) -> serde_json::Value {
+    match name {
+        "message" => json!({ "event": "e" }),
+        "messages" => json!([{ "event": "e" }]),
+        "targets" => json!({}),
+        "rooms" => json!(["r"]),
+        _ => json!("e"),
+    }
 }
 
 #[tokio::test]

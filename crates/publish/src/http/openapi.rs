@@ -8,6 +8,20 @@ use std::collections::BTreeMap;
 use super::json::ARGS;
 use super::{POOL, methods};
 
+/// The fields that a request must have, and not empty; the proto cannot say so. By the name of the message.
+const REQUIRED: [(&str, &[&str]); 10] = [
+    ("Message", &["event"]),
+    ("PublishRequest", &["message"]),
+    ("PublishBatchRequest", &["messages"]),
+    ("CallRequest", &["message"]),
+    ("JoinRoomsRequest", &["targets", "rooms"]),
+    ("LeaveRoomsRequest", &["targets", "rooms"]),
+    ("DisconnectSocketsRequest", &["targets"]),
+    ("FetchSocketsRequest", &["targets"]),
+    ("CountSocketsRequest", &["targets"]),
+    ("ServerSideEmitRequest", &["event"]),
+];
+
 /// The whole document, as JSON text.
 pub(crate) fn document() -> String {
     let mut schemas = Schemas(BTreeMap::new());
@@ -71,9 +85,19 @@ impl Schemas {
     }
 
     fn message(&mut self, message: &MessageDescriptor) -> Value {
+        let required = REQUIRED.iter().find(|(name, _)| *name == message.name());
+        let required = required.map_or(&[][..], |(_, fields)| fields);
         let mut properties = Map::new();
         for field in message.fields() {
-            properties.insert(field.json_name().to_owned(), self.field(&field));
+            let mut schema = self.field(&field);
+            if required.contains(&field.name()) {
+                match (field.cardinality(), field.kind()) {
+                    (Cardinality::Repeated, _) => schema["minItems"] = 1.into(),
+                    (_, Kind::String) => schema["minLength"] = 1.into(),
+                    _ => {}
+                }
+            }
+            properties.insert(field.json_name().to_owned(), schema);
             if field.name() == "arguments" {
                 let description =
                     "The same as JSON instead of its text; not together with arguments. Requests only.";
@@ -84,6 +108,7 @@ impl Schemas {
             "type": "object",
             "description": comment(&message.parent_file(), message.path()),
             "properties": properties,
+            "required": required,
             "additionalProperties": false,
         })
     }
