@@ -5,7 +5,8 @@ import { matrix } from "./kit/matrix.mjs";
 import { REVISION_5, REVISION_6 } from "./old-operations.mjs";
 import { OPERATIONS } from "./operations.mjs";
 
-const TEXT_ONLY = OPERATIONS.filter(({ needs }) => needs.every((need) => ["serve", "emit", "except"].includes(need)));
+const OF_ALL = ["serve", "emit", "except", "report"];
+const TEXT_ONLY = OPERATIONS.filter(({ needs }) => needs.every((need) => OF_ALL.includes(need)));
 
 matrix("redis, broadcasts of all generations", {
   specs: {

@@ -61,6 +61,9 @@ export const OPERATIONS = [
   { name: "the number of sockets", needs: ["count"], run: count },
   { name: "all rooms", needs: ["rooms"], run: rooms },
   { name: "socketsJoin, socketsLeave", needs: ["move"], run: move },
+  { name: "how far a message got", needs: ["report"], run: report },
+  { name: "how far a message with bytes got", needs: ["report", "binary"], run: reportOfBytes },
+  { name: "how many sockets joined, left, were disconnected", needs: ["report", "move"], run: reportOfChanges },
   { name: "disconnectSockets of a namespace", needs: ["disconnect"], run: disconnect.bind(null, false) },
   { name: "disconnectSockets and close", needs: ["disconnect"], run: disconnect.bind(null, true) },
   { name: "serverSideEmit", needs: ["tell"], run: tell },
@@ -209,6 +212,71 @@ async function move(cluster, publisher) {
   for (const member of moved) for (const room of [first, second]) member.rooms.delete(room);
   for (const room of [first, second]) await cluster.agree(room);
   await cluster.prove(publisher, { rooms: [first, second] });
+}
+
+/** Sockets of Node servers are reached, but not told of: the nodes that answer are the gateways. */
+async function report(cluster, publisher) {
+  for (const message of [
+    { rooms: ["r1"] },
+    { rooms: ["r1", "r2"], except: ["x"] },
+    {},
+    { rooms: ["nobody"] },
+    { rooms: [cluster.of(cluster.servers.at(-1))[0].id], volatile: true },
+  ]) {
+    await proveReport(cluster, publisher, message);
+  }
+}
+
+async function reportOfBytes(cluster, publisher) {
+  await proveReport(cluster, publisher, { rooms: ["r2"], args: [Buffer.from([1, 2])] });
+}
+
+async function proveReport(cluster, publisher, message) {
+  const event = cluster.fresh("reported");
+  const { coverage, ...reach } = await publisher.do("report", { ...message, event });
+  const meant = cluster.members.filter((member) => member.isIn(message.rooms, message.except));
+  const told = meant.filter(({ server }) => server.kind === "gateway").length;
+  assert.deepEqual(coverage, coverageOfGateways(cluster));
+  assert.deepEqual(reach, {
+    sockets_matched: `${told}`,
+    sockets_written: `${told}`,
+    sockets_dropped: { not_ready: "0", queue_full: "0", closing: "0" },
+  });
+  await cluster.fence(publisher, message.rooms);
+  cluster.assertGot(event, message.args ?? [], (member) => meant.includes(member));
+}
+
+async function reportOfChanges(cluster, publisher) {
+  const room = cluster.fresh("room");
+  const targets = { rooms: ["r1", "r2"], except: ["x"], report: "REPORT_REACH" };
+  const moved = cluster.members.filter((member) => member.isIn(targets.rooms, targets.except));
+  const told = moved.filter(({ server }) => server.kind === "gateway").length;
+  const expected = { coverage: coverageOfGateways(cluster), sockets_matched: `${told}` };
+  assert.deepEqual(await publisher.do("join", { ...targets, join: room }), expected);
+  for (const member of moved) member.rooms.add(room);
+  await cluster.agree(room);
+  await cluster.prove(publisher, { rooms: [room] });
+  assert.deepEqual(await publisher.do("leave", { ...targets, leave: room }), expected);
+  for (const member of moved) member.rooms.delete(room);
+  await cluster.agree(room);
+
+  const guests = await Promise.all(cluster.servers.map((server) => Member.connect(server, "guest", { rooms: [room] })));
+  const ends = guests.map(({ socket }) => next(socket, "disconnect"));
+  const answer = await publisher.do("disconnect", { rooms: [room], report: "REPORT_REACH" });
+  const gateways = cluster.servers.filter(({ kind }) => kind === "gateway").length;
+  assert.deepEqual(answer, { ...expected, sockets_matched: `${gateways}` });
+  await Promise.all(ends);
+  await Promise.all(cluster.servers.map((server) => goneFrom(cluster, server, room)));
+}
+
+function coverageOfGateways({ servers }) {
+  const gateways = servers.filter(({ kind }) => kind === "gateway").length;
+  return {
+    nodes_asked: servers.length,
+    nodes_answered: gateways,
+    nodes_missing: [],
+    partial: gateways < servers.length,
+  };
 }
 
 async function disconnect(close, cluster, publisher) {

@@ -110,6 +110,11 @@ impl ClassicChannels {
     }
 }
 
+/// Where the reports go that the Roomcast node `uid` has asked for, of all namespaces. No Node server listens to it.
+pub fn report_channel(prefix: &str, uid: &Uid) -> String {
+    format!("{prefix}-roomcast-report#{uid}#")
+}
+
 /// The channel of something in a namespace. Made for each broadcast, which is what formatting is too dear for.
 fn below(namespace: &str, name: &str) -> String {
     let mut channel = String::with_capacity(namespace.len() + name.len() + 1);

@@ -1,5 +1,7 @@
 //! What a node tells about a socket that another one asks for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use socketio::{DecodeLimits, RoomName, SocketId};
 
@@ -22,6 +24,9 @@ pub struct SocketDetails {
     /// What the application keeps with it: JSON text, `{}` if nothing. Bytes in it are
     /// `{"type":"Buffer","data":[…]}`.
     pub data: Bytes,
+    /// The name of the node that holds it, empty if it does not say. It is said once for an answer, not of each
+    /// socket in it: whoever takes the answer in writes it here.
+    pub node: Arc<str>,
 }
 
 /// How a client connected, in the words of Socket.IO. Parts that senders leave out are empty.
@@ -80,7 +85,7 @@ impl SocketDetails {
             Ok(())
         })?;
         let id = required(id, "id")?.text().ok_or(WireFault::WrongType("id"))?;
-        Ok(Self { id: SocketId::new(id), handshake, rooms, data })
+        Ok(Self { id: SocketId::new(id), handshake, rooms, data, node: Arc::default() })
     }
 
     /// Appends the object as JSON, keys in the order of the adapters.

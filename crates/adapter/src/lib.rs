@@ -20,6 +20,8 @@ mod number;
 mod operation;
 mod opts;
 mod packet;
+mod report;
+mod responder;
 mod subscription;
 mod value;
 
@@ -27,6 +29,7 @@ pub use argument::Argument;
 pub use call::CallId;
 pub use channel::{
     ClassicChannel, ClassicChannels, DEFAULT_PREFIX, ShardedChannel, ShardedChannels, SubscriptionMode,
+    report_channel,
 };
 pub use date::date_text;
 pub use details::{Handshake, SocketDetails};
@@ -35,4 +38,6 @@ pub use id::{RequestId, Uid};
 pub use message::{Broadcast, Delivery, Event, Targets};
 pub use operation::{Action, Extent, Operation, Outcome, RoomKinds};
 pub use opts::Flags;
+pub use report::{NodeReach, Report};
+pub use responder::Responder;
 pub use subscription::{Subscription, Subscriptions, Ticket};

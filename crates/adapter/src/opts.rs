@@ -5,13 +5,14 @@ use std::time::Duration;
 use socketio::RoomName;
 
 use crate::error::WireFault;
+use crate::id::RequestId;
 use crate::json::{Object, push_string};
 use crate::message::{Delivery, Targets};
 use crate::msgpack;
 use crate::value::Value;
 
 /// The flags of a broadcast besides `volatile`, which is [`Delivery`]. Unknown ones are ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// How long the sender waits for acknowledgements; whole ms.
     pub timeout: Option<Duration>,
@@ -19,12 +20,18 @@ pub struct Flags {
     pub expect_single_response: bool,
     /// Whether WebSocket frames may be compressed; `None` leaves it to the receiver.
     pub compress: Option<bool>,
+    /// Every Roomcast node is to say what became of it, in a [`Report`](crate::Report) with this id. Node servers
+    /// take no notice.
+    pub report_id: Option<RequestId>,
 }
 
 /// The keys of `opts` as they are written.
 pub(crate) const ROOMS: &[u8] = b"\xa5rooms";
 pub(crate) const EXCEPT: &[u8] = b"\xa6except";
 pub(crate) const FLAGS: &[u8] = b"\xa5flags";
+
+/// The flag that no adapter of Node knows.
+const REPORT_ID: &str = "roomcastReport";
 
 /// All of `opts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +70,7 @@ pub(crate) fn decode_flags(value: Value<'_>) -> Result<(Delivery, Flags), WireFa
             "compress" => flags.compress = value.boolean(),
             "timeout" => flags.timeout = value.unsigned().map(Duration::from_millis),
             "expectSingleResponse" => flags.expect_single_response = value.boolean() == Some(true),
+            REPORT_ID => flags.report_id = value.text().map(RequestId::new),
             _ => {}
         }
         Ok(())
@@ -85,15 +93,22 @@ pub(crate) fn push_msgpack(out: &mut Vec<u8>, targets: &Targets, delivery: Deliv
         match flag {
             Flag::Bool(value) => msgpack::boolean(out, value),
             Flag::Ms(ms) => msgpack::unsigned(out, ms),
+            Flag::Id(id) => msgpack::str(out, id.as_str()),
         }
         length += 1;
     }
     msgpack::close_map(out, start, length);
 }
 
-/// Appends `opts` without flags as JSON: in the requests of the classic adapter it has none.
-pub(crate) fn push_json_targets(out: &mut Vec<u8>, targets: &Targets) {
-    open_json(out, targets).close();
+/// Appends `opts` as JSON with no flag but the id of a report: in the requests of the classic adapter it has none.
+pub(crate) fn push_json_targets(out: &mut Vec<u8>, targets: &Targets, report_id: Option<&RequestId>) {
+    let mut opts = open_json(out, targets);
+    if let Some(id) = report_id {
+        let mut flags = Object::open(opts.key("flags"));
+        flags.string(REPORT_ID, id.as_str());
+        flags.close();
+    }
+    opts.close();
 }
 
 /// Appends `opts` with flags as JSON, as the sharded adapter does in every message.
@@ -104,6 +119,7 @@ pub(crate) fn push_json(out: &mut Vec<u8>, targets: &Targets, delivery: Delivery
         match flag {
             Flag::Bool(value) => object.plain(key, value),
             Flag::Ms(ms) => object.plain(key, ms),
+            Flag::Id(id) => object.string(key, id.as_str()),
         }
     }
     object.close();
@@ -136,20 +152,22 @@ fn push_msgpack_rooms(out: &mut Vec<u8>, rooms: &[RoomName]) {
     }
 }
 
-enum Flag {
+enum Flag<'a> {
     Bool(bool),
     Ms(u64),
+    Id(&'a RequestId),
 }
 
 /// The flags that are set. Their order in Node is that of the calls, `volatile.timeout(…)`, so any will do; this
 /// one is what its own calls for one socket make.
-fn present(delivery: Delivery, flags: &Flags) -> impl Iterator<Item = (&'static str, Flag)> {
+fn present(delivery: Delivery, flags: &Flags) -> impl Iterator<Item = (&'static str, Flag<'_>)> {
     let ms = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     [
         (delivery == Delivery::Volatile).then_some(("volatile", Flag::Bool(true))),
         flags.compress.map(|compress| ("compress", Flag::Bool(compress))),
         flags.expect_single_response.then_some(("expectSingleResponse", Flag::Bool(true))),
         flags.timeout.map(|timeout| ("timeout", Flag::Ms(ms(timeout)))),
+        flags.report_id.as_ref().map(|id| (REPORT_ID, Flag::Id(id))),
     ]
     .into_iter()
     .flatten()
@@ -190,8 +208,9 @@ mod tests {
             timeout: Some(Duration::from_secs(70)),
             expect_single_response: true,
             compress: Some(true),
+            report_id: Some(RequestId::new("q1")),
         };
-        let expected = Opts { targets: targets.clone(), delivery: Delivery::Volatile, flags };
+        let expected = Opts { targets: targets.clone(), delivery: Delivery::Volatile, flags: flags.clone() };
         let (mut text, mut bytes) = (Vec::new(), Vec::new());
         push_json(&mut text, &targets, Delivery::Volatile, &flags);
         push_msgpack(&mut bytes, &targets, Delivery::Volatile, &flags);

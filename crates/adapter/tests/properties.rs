@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!(harmless_broadcast(&message), Some(()), "{:02x?}", message);
         let read = decode_broadcast(&message, &DecodeLimits { attachments_max: 10_000, depth_max: 100 }).unwrap();
         prop_assert_eq!(&read.broadcast.targets, &broadcast.targets);
-        prop_assert_eq!(read.flags, flags);
+        prop_assert_eq!(read.flags, flags.clone());
         // What has been read is written the same.
         prop_assert_eq!(&encode_broadcast(&uid, &read.broadcast, &flags).unwrap(), &message);
 

@@ -110,7 +110,18 @@ fn check_classic(file: &str, vectors: &Value, prefix: &str, exact: bool) -> BTre
                 } else {
                     Dialect::Current
                 };
-                ("response", Some(encode_response(&response.request_id, dialect, &response.answer).unwrap()))
+                (
+                    "response",
+                    Some(
+                        encode_response(
+                            &response.request_id,
+                            dialect,
+                            &response.answer,
+                            response.from.as_ref(),
+                        )
+                        .unwrap(),
+                    ),
+                )
             }
         };
         *counts.entry(counted).or_default() += 1;

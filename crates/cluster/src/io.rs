@@ -1,10 +1,11 @@
 //! What a node is told and what it wants done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::{Argument, Broadcast, Event, Operation, Outcome, Ticket, WireFault};
+use adapter::{Argument, Broadcast, Event, NodeReach, Operation, Outcome, Ticket, WireFault};
 use bytes::Bytes;
-use socketio::{NamespaceName, RoomName};
+use socketio::{NamespaceName, RoomName, SocketId};
 
 use crate::members::Peer;
 
@@ -100,9 +101,11 @@ pub struct AskId(pub u64);
 /// What a caller here asks of the other nodes. This node's own sockets are the caller's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// To do something with their sockets, or to tell about them. Joins, leaves and disconnections are done
-    /// without an answer.
+    /// To do something with their sockets, or to tell about them. Of joins, leaves and disconnections Node servers
+    /// tell nothing.
     Operate(Operation),
+    /// To do something with their sockets; nobody answers.
+    Act(Operation),
     /// To deliver a broadcast and pass on what clients acknowledge.
     Call(Broadcast),
     /// To take an event that is for servers.
@@ -125,10 +128,24 @@ pub enum Part {
     Called(u64),
     /// All nodes have said how many they asked.
     AllCalled,
-    /// The first argument of one client's acknowledgement.
-    Acknowledged(Argument),
-    /// The first argument of one server's answer.
-    Served(Argument),
+    /// One client's acknowledgement.
+    Acknowledged {
+        /// Its first argument.
+        argument: Argument,
+        /// The client's socket, if its node says so.
+        socket: Option<SocketId>,
+        /// The name of the node; empty if it does not say.
+        node: Arc<str>,
+    },
+    /// One server's answer.
+    Served {
+        /// Its first argument.
+        argument: Argument,
+        /// The name of the node; empty if it does not say.
+        node: Arc<str>,
+    },
+    /// How far a broadcast got on one node.
+    Reached(NodeReach),
     /// No more comes: all have answered, or the time is over.
     End(Coverage),
 }
@@ -140,7 +157,7 @@ pub struct Coverage {
     pub asked: u32,
     /// Those that answered in time.
     pub answered: u32,
-    /// Names of those that did not, as far as they have names and can be told apart.
+    /// Names of those that did not, as far as they have names.
     pub missing: Vec<String>,
 }
 
@@ -168,6 +185,8 @@ pub enum Output {
     Query(QueryId, Query),
     /// Deliver a broadcast of another node to the sockets of these shards.
     Deliver(ShardSet, Broadcast),
+    /// The same, and say how far it got: to [`Node::handle_reached`](crate::Node::handle_reached).
+    DeliverReporting(InquiryId, ShardSet, Broadcast),
     /// What these tickets of a shard waited for is in force.
     Confirm(u8, Vec<Ticket>),
     /// Do something with the sockets here; nobody waits for it.

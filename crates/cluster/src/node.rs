@@ -4,6 +4,8 @@ mod asks;
 mod inbound;
 mod inquiries;
 mod listening;
+mod reports;
+mod roll;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use adapter::sharded::{self, Content, Message};
 use adapter::{
-    Broadcast, ClassicChannels, Flags, RequestId, ShardedChannels, Subscription, Ticket, Uid, WireFault,
-    classic,
+    Broadcast, ClassicChannels, Flags, RequestId, Responder, ShardedChannels, Subscription, Ticket, Uid,
+    WireFault, classic, report_channel,
 };
 use bytes::Bytes;
 use rand::RngCore;
@@ -23,6 +25,7 @@ use socketio::NamespaceName;
 use self::asks::PendingAsk;
 use self::inquiries::Inquiry;
 pub(crate) use self::listening::ASKERS;
+use self::roll::Census;
 use crate::config::{ClusterConfig, Family, ListenMode};
 use crate::io::{AskId, Happening, InquiryId, Listen, Output, QueryId, Reply, ShardSet, Stats};
 use crate::members::{Members, SIGNS_PER_LEASE};
@@ -37,6 +40,10 @@ pub struct Node {
     config: ClusterConfig,
     /// By which this node knows its own messages.
     uid: Uid,
+    /// By which others know its answers.
+    own: Responder,
+    /// Where others tell what became of messages of this node.
+    report_channel: Bytes,
     rng: StdRng,
     namespaces: HashMap<NamespaceName, Namespace>,
     wanted: Wanted,
@@ -45,6 +52,8 @@ pub struct Node {
     asks: BTreeMap<AskId, PendingAsk>,
     /// The asks that wait for answers, by the ids that Redis knows them by.
     requests: HashMap<RequestId, AskId>,
+    /// What Redis was asked in this turn, by namespace.
+    censuses: BTreeMap<NamespaceName, Census>,
     /// Until when answers are listened for, by namespace.
     listening: BTreeMap<NamespaceName, Instant>,
     inquiries: BTreeMap<InquiryId, Inquiry>,
@@ -75,14 +84,26 @@ impl Node {
             Family::Classic => Uid::random_classic(&mut rng),
             Family::Sharded(_) => Uid::random_sharded(&mut rng),
         };
+        let mut wanted = Wanted::new(config.linger, config.lease / SIGNS_PER_LEASE, rng.next_u64());
+        let report_channel = Bytes::from(report_channel(&config.prefix, &uid));
+        let listen = match config.family {
+            Family::Classic => Listen::Exact,
+            Family::Sharded(_) => Listen::Sharded,
+        };
+        // All the time, and of all namespaces: a message whose report would have to wait for a subscription would lose
+        // its place in the order.
+        wanted.hold(listen, report_channel.clone(), (NamespaceName::main(), Role::Reports), ASKERS);
         Self {
             uid,
+            own: Responder { number: config.node, name: config.name.as_str().into() },
+            report_channel,
             namespaces: HashMap::new(),
-            wanted: Wanted::new(config.linger, config.lease / SIGNS_PER_LEASE, rng.next_u64()),
+            wanted,
             members: Members::new(&config),
             can_publish: false,
             asks: BTreeMap::new(),
             requests: HashMap::new(),
+            censuses: BTreeMap::new(),
             listening: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             inquiry_count: 0,
@@ -119,10 +140,11 @@ impl Node {
         loop {
             let heard = self.wanted.flush(&mut self.outputs);
             if heard.is_empty() {
-                return;
+                break;
             }
             heard.into_iter().for_each(|ticket| self.handle_heard(AskId(ticket.0)));
         }
+        self.censuses.clear();
     }
 
     /// The next time that [`Self::handle_timeouts`] has something to do.
@@ -312,7 +334,14 @@ impl Node {
 
     /// A message of the sharded family.
     fn message(&self, namespace: &NamespaceName, content: Content) -> Message {
-        Message { uid: self.uid.clone(), namespace: namespace.clone(), content }
+        Message { uid: self.uid.clone(), namespace: namespace.clone(), content, from: None }
+    }
+
+    fn draw_request_id(&mut self) -> RequestId {
+        match self.config.family {
+            Family::Classic => RequestId::random_classic(&mut self.rng),
+            Family::Sharded(_) => RequestId::random_sharded(&mut self.rng),
+        }
     }
 
     fn send(&mut self, channel: &str, payload: Vec<u8>) {

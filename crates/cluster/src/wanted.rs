@@ -38,6 +38,8 @@ pub(crate) enum Role {
     Responses,
     /// Nothing is published on it: who listens is a Roomcast node.
     Presence,
+    /// What became of messages of this node, at others.
+    Reports,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +129,24 @@ impl Wanted {
         &mut self,
         listen: Listen,
         channel: Bytes,
-        (namespace, role): (NamespaceName, Role),
+        whose: (NamespaceName, Role),
         shard: u8,
         ticket: Option<Ticket>,
         now: Instant,
+    ) {
+        self.hold(listen, channel.clone(), whose, shard);
+        if let Some(ticket) = ticket {
+            self.await_channel(&channel, shard, ticket, now);
+        }
+    }
+
+    /// A shard needs a channel, and waits for nothing.
+    pub(crate) fn hold(
+        &mut self,
+        listen: Listen,
+        channel: Bytes,
+        (namespace, role): (NamespaceName, Role),
+        shard: u8,
     ) {
         let entry = self.entries.entry(channel.clone()).or_insert_with(|| {
             self.fresh.push((listen, channel.clone()));
@@ -151,9 +167,11 @@ impl Wanted {
             entry.state = State::InForce;
             self.in_force += 1;
         }
-        if let Some(ticket) = ticket {
-            self.await_channel(&channel, shard, ticket, now);
-        }
+    }
+
+    /// Whether Redis has confirmed a channel, and it is not lost since.
+    pub(crate) fn is_in_force(&self, channel: &[u8]) -> bool {
+        self.entries.get(channel).is_some_and(|entry| entry.state != State::Asked)
     }
 
     /// Makes a ticket wait for a channel that is wanted already; for one that is not, the wait is over.

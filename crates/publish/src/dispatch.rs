@@ -1,6 +1,8 @@
 //! Where published messages go.
 
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use adapter::{Argument, Broadcast, Event, Operation, Outcome};
@@ -36,15 +38,15 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
         Err(broadcasts)
     }
 
-    /// Has every node do something with its sockets, or tell about them, and gathers what they answer until
-    /// `timeout` is over.
+    /// Has every node do something with its sockets, or tell about them, and gathers what they answer for as long as
+    /// `wait` says; `None`: it is done, and nobody wants to know what came of it elsewhere.
     ///
     /// # Errors
     /// [`Unavailable`] if nobody was asked and a retry is right.
     fn operate(
         &self,
         operation: Operation,
-        timeout: Duration,
+        wait: Option<Duration>,
     ) -> impl Future<Output = Result<(Outcome, Coverage), Unavailable>> + Send;
 
     /// Emits to sockets wherever they are, asks each for an acknowledgement, and tells what comes of it as it
@@ -184,10 +186,30 @@ pub enum ReportLevel {
 }
 
 /// A broadcast that was handed over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Receipt {
-    /// What became of it, if [`ReportLevel::Reach`] was asked for.
-    pub reach: Option<Reach>,
+    /// What becomes of it, if [`ReportLevel::Reach`] was asked for. Others may be published meanwhile.
+    pub reach: Option<ReachLater>,
+}
+
+/// What becomes of a broadcast, once the nodes have said so or their time is over. Waiting for it moves nothing on.
+pub struct ReachLater(Pin<Box<dyn Future<Output = Reach> + Send>>);
+
+impl ReachLater {
+    /// What that future gives.
+    pub fn new(reach: impl Future<Output = Reach> + Send + 'static) -> Self {
+        Self(Box::pin(reach))
+    }
+
+    pub(crate) async fn wait(self) -> Reach {
+        self.0.await
+    }
+}
+
+impl fmt::Debug for ReachLater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReachLater")
+    }
 }
 
 /// What became of one broadcast, summed over the nodes that answered.

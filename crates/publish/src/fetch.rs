@@ -46,7 +46,7 @@ impl<D: Dispatch> Publishing<D> {
         let timeout = timeout(timeout_ms)?;
         let page = page_size(page, SOCKETS_PER_PAGE_DEFAULT, SOCKETS_PER_PAGE_MAX)?;
         let operation = self.operation(targets, Action::Identify)?;
-        let (outcome, coverage) = self.dispatch.operate(operation.clone(), timeout).await?;
+        let (outcome, coverage) = self.dispatch.operate(operation.clone(), Some(timeout)).await?;
         let (ids, more) = window(outcome.ids, &page_token, sockets_max);
         let dispatch = self.dispatch.clone();
         let listing = Listing { dispatch, operation, timeout, ids, page, more, coverage };
@@ -104,7 +104,7 @@ impl<D: Dispatch> Listing<D> {
             action: Action::Fetch,
             ..self.operation.clone()
         };
-        let (outcome, coverage) = self.dispatch.operate(operation, self.timeout).await?;
+        let (outcome, coverage) = self.dispatch.operate(operation, Some(self.timeout)).await?;
         // Others may have joined a room that is named like a socket.
         let mut wanted: HashSet<&SocketId> = page.iter().collect();
         let mut sockets = outcome.sockets;
@@ -122,13 +122,13 @@ fn missing(coverage: &Coverage) -> u32 {
 }
 
 fn socket(details: SocketDetails) -> v1::Socket {
-    let SocketDetails { id, handshake, rooms, data } = details;
+    let SocketDetails { id, handshake, rooms, data, node } = details;
     v1::Socket {
         id: id.as_str().to_owned(),
         handshake: Some(client_handshake(handshake)),
         rooms: rooms.iter().map(|room| room.as_str().to_owned()).collect(),
         data: text(&data),
-        node: String::new(),
+        node: String::from(&*node),
     }
 }
 

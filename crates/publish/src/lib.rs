@@ -30,8 +30,8 @@ pub use auth::{
 };
 pub use config::{ConfigFault, PublishConfig};
 pub use dispatch::{
-    CallAnswer, CallEnd, CallEvent, CallRefused, Claim, Coverage, Dispatch, Dropped, Reach, Receipt,
-    ReportLevel, ServerAnswer, Unavailable,
+    CallAnswer, CallEnd, CallEvent, CallRefused, Claim, Coverage, Dispatch, Dropped, Reach, ReachLater,
+    Receipt, ReportLevel, ServerAnswer, Unavailable,
 };
 pub use id::{MESSAGE_ID_CHARS, MessageId};
 pub use idempotency::IdempotencyKey;

@@ -55,7 +55,7 @@ impl<D: Dispatch> Publishing<D> {
     ) -> Result<v1::CountSocketsResponse, Status> {
         let timeout = timeout(request.timeout_ms)?;
         let operation = self.operation(request.targets, Action::Count)?;
-        let (outcome, coverage) = self.dispatch.operate(operation, timeout).await?;
+        let (outcome, coverage) = self.dispatch.operate(operation, Some(timeout)).await?;
         Ok(v1::CountSocketsResponse {
             sockets: outcome.matched.into(),
             coverage: Some(convert::coverage(coverage)),
@@ -72,7 +72,7 @@ impl<D: Dispatch> Publishing<D> {
         let namespace = convert::namespace(&request.namespace, &self.config)?;
         let operation =
             Operation { namespace, targets: Targets::default(), action: Action::ListRooms(kinds) };
-        let (outcome, coverage) = self.dispatch.operate(operation, timeout).await?;
+        let (outcome, coverage) = self.dispatch.operate(operation, Some(timeout)).await?;
         Ok(rooms_page(outcome, coverage, &request.prefix, &request.page_token, page))
     }
 
@@ -105,8 +105,11 @@ impl<D: Dispatch> Publishing<D> {
     ) -> Result<(Option<v1::Coverage>, u64), Status> {
         let level = convert::report(report)?;
         let operation = self.operation(targets, action)?;
-        let timeout = Duration::from_millis(TIMEOUT_MS_DEFAULT.into());
-        let (outcome, coverage) = self.dispatch.operate(operation, timeout).await?;
+        let wait = match level {
+            ReportLevel::Accepted => None,
+            ReportLevel::Reach => Some(Duration::from_millis(TIMEOUT_MS_DEFAULT.into())),
+        };
+        let (outcome, coverage) = self.dispatch.operate(operation, wait).await?;
         Ok(match level {
             ReportLevel::Accepted => (None, 0),
             ReportLevel::Reach => (Some(convert::coverage(coverage)), outcome.matched.into()),

@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::config::{PublishConfig, size};
 use crate::convert;
-use crate::dispatch::{Dispatch, ReportLevel};
+use crate::dispatch::{Dispatch, ReachLater, ReportLevel};
 use crate::error::{FieldFault, Rule};
 use crate::id::MessageId;
 use crate::idempotency::{IdempotencyKey, Remembered};
@@ -52,9 +52,22 @@ impl<D: Dispatch> Publishing<D> {
         broadcast: Broadcast,
         level: ReportLevel,
     ) -> Result<v1::Published, Status> {
+        let (mut published, reach) = self.hand_over(broadcast, level).await?;
+        if let Some(reach) = reach {
+            published.reach = Some(convert::reach(reach.wait().await));
+        }
+        Ok(published)
+    }
+
+    /// The same, up to where the next one may follow: what becomes of it is still to be waited for.
+    async fn hand_over(
+        &self,
+        broadcast: Broadcast,
+        level: ReportLevel,
+    ) -> Result<(v1::Published, Option<ReachLater>), Status> {
         let message_id = next_id().to_string();
         let receipt = self.dispatch.publish(broadcast, level).await?;
-        Ok(v1::Published { message_id, reach: receipt.reach.map(convert::reach) })
+        Ok((v1::Published { message_id, reach: None }, receipt.reach))
     }
 
     /// Checks what `Publish` and each message of `PublishStream` share.
@@ -90,6 +103,7 @@ impl<D: Dispatch> Publishing<D> {
     ) -> Result<v1::PublishBatchResponse, Status> {
         let count = broadcasts.len();
         let mut published = Vec::with_capacity(count);
+        let mut reaches = Vec::new();
         let mut left = broadcasts.into_iter();
         while left.len() > 0 {
             let part = next_part(&mut left);
@@ -106,7 +120,7 @@ impl<D: Dispatch> Publishing<D> {
             };
             for broadcast in part {
                 let nth = published.len();
-                let answer = self.deliver(broadcast, level).await.map_err(|status| {
+                let (answer, reach) = self.hand_over(broadcast, level).await.map_err(|status| {
                     // Named, so that a retry can leave out what its sockets have already seen.
                     let text = status.message();
                     Status::new(
@@ -115,7 +129,12 @@ impl<D: Dispatch> Publishing<D> {
                     )
                 })?;
                 published.push(answer);
+                reaches.extend(reach);
             }
+        }
+        // All of them have one, or none.
+        for (published, reach) in published.iter_mut().zip(reaches) {
+            published.reach = Some(convert::reach(reach.wait().await));
         }
         Ok(v1::PublishBatchResponse { published })
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::num::NonZeroU32;
 
 use adapter::Delivery;
-use publish::{Coverage, Dropped, MESSAGE_ID_CHARS, PublishConfig, Reach, Receipt, ReportLevel};
+use publish::{Coverage, Dropped, MESSAGE_ID_CHARS, PublishConfig, Reach, ReportLevel};
 use roomcast_proto::v1;
 use support::{Recorder, Running, becomes, numbered, numbered_event, within};
 use tonic::Code;
@@ -84,7 +84,7 @@ async fn reach_is_reported_when_asked_for() {
         sockets_written: 3,
         sockets_dropped: Dropped { not_ready: 1, queue_full: 2, closing: 3 },
     };
-    let recorder = Recorder::answering(Receipt { reach: Some(reach) });
+    let recorder = Recorder::answering(reach);
     let mut server = Running::start(recorder.clone(), PublishConfig::default()).await;
     let request = v1::PublishRequest { report: v1::Report::Reach.into(), ..publish(numbered(0)) };
     let answer = server.client.publish(request).await.unwrap().into_inner();

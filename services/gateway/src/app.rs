@@ -186,7 +186,8 @@ fn prepare(
     };
     let (inboxes, receivers): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::channel(INBOX_COMMANDS_MAX)).unzip();
-    let shards = Shards::new(inboxes, node, sid_key.clone(), config.limits.pending_calls_max);
+    let shards =
+        Shards::new(inboxes, (node, &config.node.name()), sid_key.clone(), config.limits.pending_calls_max);
     let cluster = prepare_cluster(config, node, &shards, peers.as_ref(), &mut entropy);
     let occupancy = Occupancy::new(listeners.len(), config.limits.connections as usize);
     let quotas = Arc::new(Quotas::new(QuotaConfig {

@@ -8,6 +8,7 @@ mod both;
 mod carrier;
 mod claims;
 mod dispatch;
+mod errands;
 mod start;
 
 use std::sync::Arc;
@@ -35,6 +36,8 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum ClusterCommand {
     /// Publish what is delivered here already; say what became of it if anybody wants to know.
     Publish(Arc<Publication>, Option<oneshot::Sender<Published>>),
+    /// The same, and ask the other nodes for so long how far it got there.
+    PublishReporting(Arc<Publication>, oneshot::Sender<Published>, Duration, mpsc::Sender<Part>),
     /// A shard has members in a namespace or room.
     Subscribe(u8, Subscription, Option<Ticket>),
     /// A shard has none there any more.
@@ -49,8 +52,8 @@ pub(crate) enum ClusterCommand {
 
 /// What became of a publish.
 pub(crate) enum Published {
-    /// Redis has it, and has handed it to so many connections.
-    Received(u64),
+    /// Redis has it.
+    Received,
     /// Nobody else has got it: in words, why and what to do.
     Refused(String),
     /// Redis has not said whether it got it.

@@ -15,7 +15,9 @@ use admission::Place;
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
-use publish::{CallEvent, CallRefused, Coverage, Dispatch, Receipt, ReportLevel, ServerAnswer, Unavailable};
+use publish::{
+    CallEvent, CallRefused, Coverage, Dispatch, ReachLater, Receipt, ReportLevel, ServerAnswer, Unavailable,
+};
 use smallvec::SmallVec;
 use socketio::NamespaceName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -129,6 +131,8 @@ pub(crate) struct Shards {
     turnstile: Arc<Semaphore>,
     node: u16,
     sid_key: SidKey,
+    /// What operators call this process.
+    name: Arc<str>,
     /// A permit for each call that may still be made.
     calls: Arc<Semaphore>,
     calls_max: u32,
@@ -139,11 +143,12 @@ pub(crate) struct Shards {
 impl Shards {
     pub(crate) fn new(
         inboxes: Vec<mpsc::Sender<Command>>,
-        node: u16,
+        (node, name): (u16, &str),
         sid_key: SidKey,
         calls_max: u32,
     ) -> Self {
         Self {
+            name: name.into(),
             inboxes: inboxes.into(),
             turnstile: Arc::new(Semaphore::new(1)),
             node,
@@ -155,8 +160,8 @@ impl Shards {
     }
 
     /// A process that holds no sockets.
-    pub(crate) fn none(node: u16, sid_key: SidKey, calls_max: u32) -> Self {
-        Self::new(Vec::new(), node, sid_key, calls_max)
+    pub(crate) fn none(node: u16, name: &str, sid_key: SidKey, calls_max: u32) -> Self {
+        Self::new(Vec::new(), (node, name), sid_key, calls_max)
     }
 
     /// The coverage of what the shards answer: a process without any is no node to be asked.
@@ -202,7 +207,9 @@ impl Shards {
 impl Dispatch for Shards {
     async fn publish(&self, broadcast: Broadcast, report: ReportLevel) -> Result<Receipt, Unavailable> {
         let publication = Arc::new(Publication::new(broadcast));
-        self.deliver(&publication, report, None::<Ahead<'_, Command>>).await?.receipt().await
+        let handed = self.deliver(&publication, report, None::<Ahead<'_, Command>>).await?;
+        let reach = (report == ReportLevel::Reach).then(|| ReachLater::new(handed.reach()));
+        Ok(Receipt { reach })
     }
 
     fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
@@ -223,7 +230,11 @@ impl Dispatch for Shards {
         Ok(())
     }
 
-    async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
+    async fn operate(
+        &self,
+        operation: Operation,
+        _: Option<Duration>,
+    ) -> Result<(Outcome, Coverage), Unavailable> {
         // The shards of one process answer in their next turn: there is nothing to time.
         let operation = Arc::new(operation);
         let mut answers = Vec::new();
@@ -237,6 +248,7 @@ impl Dispatch for Shards {
         for answer in answers {
             total.add(answer.await.map_err(|_| gone())?);
         }
+        total.sockets.iter_mut().for_each(|socket| socket.node = Arc::clone(&self.name));
         Ok((total, self.coverage()))
     }
 
@@ -274,7 +286,7 @@ impl Dispatch for Shards {
         let (events, receiver) = calls::events();
         let shards = self.clone();
         tokio::spawn(async move {
-            calls::follow(asked, reports, shards.node.to_string(), shards.coverage(), events).await;
+            calls::follow(asked, reports, shards.name.to_string(), shards.coverage(), events).await;
             for inbox in shards.inboxes() {
                 inbox.send(Command::EndCall(call)).await.ok();
             }
@@ -289,18 +301,22 @@ pub(crate) type Ahead<'a, T> = (&'a mpsc::Sender<T>, T);
 
 /// A publication that every shard has got.
 pub(crate) struct Handed {
-    answers: Option<Vec<oneshot::Receiver<Reach>>>,
+    answers: Vec<oneshot::Receiver<Reach>>,
     coverage: Coverage,
 }
 
 impl Handed {
-    /// Waits for what the shards say of it, if that was asked for.
-    pub(crate) async fn receipt(self) -> Result<Receipt, Unavailable> {
-        let reach = match self.answers {
-            Some(answers) => Some(collect(answers, self.coverage).await?),
-            None => None,
-        };
-        Ok(Receipt { reach })
+    /// Waits for what the shards say of it, if that was asked for. One that is gone has no sockets any more.
+    pub(crate) async fn reach(self) -> publish::Reach {
+        let mut total = publish::Reach { coverage: self.coverage, ..publish::Reach::default() };
+        for answer in self.answers {
+            let reach = answer.await.unwrap_or_default();
+            total.sockets_matched += u64::from(reach.matched);
+            total.sockets_written += u64::from(reach.written);
+            total.sockets_dropped.not_ready += u64::from(reach.dropped_volatile);
+            total.sockets_dropped.queue_full += u64::from(reach.dropped_slow);
+        }
+        total
     }
 }
 
@@ -312,9 +328,9 @@ impl Shards {
         report: ReportLevel,
         ahead: Option<Ahead<'_, T>>,
     ) -> Result<Handed, Unavailable> {
-        let mut answers = (report == ReportLevel::Reach).then(Vec::new);
+        let mut answers = Vec::new();
         self.tell_all(ahead, || {
-            let reply = answers.as_mut().map(|answers| {
+            let reply = (report == ReportLevel::Reach).then(|| {
                 let (reply, answer) = oneshot::channel();
                 answers.push(answer);
                 reply
@@ -351,22 +367,6 @@ impl Shards {
         drop(turn);
         Ok(())
     }
-}
-
-/// Adds up what the shards say.
-async fn collect(
-    answers: Vec<oneshot::Receiver<Reach>>,
-    coverage: Coverage,
-) -> Result<publish::Reach, Unavailable> {
-    let mut total = publish::Reach { coverage, ..publish::Reach::default() };
-    for answer in answers {
-        let reach = answer.await.map_err(|_| gone())?;
-        total.sockets_matched += u64::from(reach.matched);
-        total.sockets_written += u64::from(reach.written);
-        total.sockets_dropped.not_ready += u64::from(reach.dropped_volatile);
-        total.sockets_dropped.queue_full += u64::from(reach.dropped_slow);
-    }
-    Ok(total)
 }
 
 fn gone() -> Unavailable {

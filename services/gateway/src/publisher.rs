@@ -88,8 +88,8 @@ fn prepare(config: &PublisherConfig) -> anyhow::Result<(Shards, ClusterStart)> {
     let mut secret = [0; 32];
     entropy.fill_bytes(&mut secret);
     let limits = LimitsConfig::default();
-    let shards = Shards::none(node, SidKey::new(&secret), limits.pending_calls_max);
     let name = NodeConfig { name: config.node.name.clone(), ..NodeConfig::default() }.name();
+    let shards = Shards::none(node, &name, SidKey::new(&secret), limits.pending_calls_max);
     let node = config
         .adapter
         .cluster(node, name, None, limits.attachments_per_packet.into())

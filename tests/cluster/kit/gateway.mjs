@@ -23,6 +23,7 @@ export const GATEWAY_CAN = [
   "tell",
   "ask",
   "rooms",
+  "report",
 ];
 
 /** What a publisher can do: the same, without clients. */
@@ -113,6 +114,12 @@ export class GatewayParticipant {
     await this.#unary("Publish", { message: toMessage(message) });
   }
 
+  /** Publishes, and gives what the nodes say became of it. */
+  async _report(message) {
+    const { reach } = await this.#unary("Publish", { message: toMessage(message), report: "REPORT_REACH" });
+    return reach;
+  }
+
   async _call({ timeoutMs, ...message }) {
     const parts = await this.#stream("Call", { message: toMessage(message), timeout_ms: timeoutMs });
     const { summary } = parts.at(-1);
@@ -144,16 +151,16 @@ export class GatewayParticipant {
     return rooms;
   }
 
-  async _join({ join, ...targets }) {
-    await this.#unary("JoinRooms", { targets, rooms: [join].flat() });
+  async _join({ join, report, ...targets }) {
+    return this.#unary("JoinRooms", { targets, rooms: [join].flat(), report });
   }
 
-  async _leave({ leave, ...targets }) {
-    await this.#unary("LeaveRooms", { targets, rooms: [leave].flat() });
+  async _leave({ leave, report, ...targets }) {
+    return this.#unary("LeaveRooms", { targets, rooms: [leave].flat(), report });
   }
 
-  async _disconnect({ close, ...targets }) {
-    await this.#unary("DisconnectSockets", { targets, close });
+  async _disconnect({ close, report, ...targets }) {
+    return this.#unary("DisconnectSockets", { targets, close, report });
   }
 
   async _tell({ namespace = "/", event, args = [] }) {

@@ -13,7 +13,7 @@ const REQUESTS = ["call", "fetch", "move", "disconnect", "tell", "ask", "heard",
 /**
  * Kinds of participants: their script, and what they can do. `serve`: they have clients; `heard`: they tell what other
  * servers emitted to them; `witness`: all others answer their `fetch`; `move`: `socketsJoin` and `socketsLeave`;
- * `values`: dates, undefined, NaN among arguments; `revision-5`, `revision-6`: what adapters of these versions have for
+ * `report`: they tell how far a message got; `values`: dates, undefined, NaN among arguments; `revision-5`, `revision-6`: what adapters of these versions have for
  * themselves.
  */
 export const KINDS = {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adapter::{Outcome, Subscription, SubscriptionMode, Ticket};
+use adapter::{NodeReach, Outcome, Subscription, SubscriptionMode, Ticket};
 use bytes::Bytes;
 use cluster::{ClusterConfig, Family, ListenMode, Node, Output, QueryId, Reply};
 use rand::{SeedableRng, rngs::StdRng};
@@ -133,11 +133,16 @@ impl World {
                 assert!(!shards.is_empty(), "a broadcast for no shard");
                 clients_take(&broadcast);
             }
+            Output::DeliverReporting(id, shards, broadcast) => {
+                assert!(!shards.is_empty(), "a broadcast for no shard");
+                clients_take(&broadcast);
+                self.node.handle_reached(id, NodeReach::default());
+            }
             Output::Inquire(id, _) => self.node.handle_outcome(id, Outcome::default()),
             Output::Call(id, broadcast, _) => {
                 clients_take(&broadcast);
                 self.node.handle_called(id, 1);
-                self.node.handle_acknowledged(id, &adapter::Argument::null());
+                self.node.handle_acknowledged(id, None, &adapter::Argument::null());
                 self.node.handle_call_ended(id);
             }
             Output::Query(id, _) => {

@@ -1,7 +1,7 @@
 //! Messages on Redis, before anyone looks whose they are.
 
 use adapter::{
-    Broadcast, Uid,
+    Broadcast, Report, Uid,
     classic::{
         Asked, Command, Dialect, decode_broadcast, decode_request, decode_response, encode_broadcast,
         encode_request, encode_response, sender,
@@ -32,10 +32,15 @@ pub(crate) fn message(bytes: &[u8]) {
     }
     if let Ok(response) = decode_response(bytes, &LIMITS) {
         for dialect in [Dialect::Current, Dialect::SocketIoRedis5] {
-            if let Ok(written) = encode_response(&response.request_id, dialect, &response.answer) {
+            if let Ok(written) =
+                encode_response(&response.request_id, dialect, &response.answer, response.from.as_ref())
+            {
                 decode_response(&written, &LIMITS).expect("what is answered is understood");
             }
         }
+    }
+    if let Ok(report) = Report::decode(bytes) {
+        assert_eq!(Report::decode(&report.encode()).as_ref(), Ok(&report));
     }
     if let Ok(message) = sharded::decode(bytes, &LIMITS) {
         if let Ok(written) = sharded::encode(&message) {

@@ -84,8 +84,36 @@ impl World {
         let broadcast = event(namespace, targets, format!(r#"["m","m{id:07}"]"#));
         self.oracle.published(id, life, &broadcast, self.schedule.now);
         let publication = Arc::new(Publication::new(broadcast.clone()));
-        self.tell_node(life, ToNode::Publish(broadcast));
+        match self.rng.random_bool(0.2) {
+            false => self.tell_node(life, ToNode::Publish(broadcast)),
+            true => {
+                self.oracle.reported(id);
+                let ask = self.pending_ask(life, namespace, false);
+                self.tell_node(
+                    life,
+                    ToNode::PublishReporting(ask, broadcast, Duration::from_micros(TIMEOUT)),
+                );
+            }
+        }
         self.tell_shards(life, |_| ToShard::Local(id, publication.clone()));
+    }
+
+    /// The number of something that is about to be asked.
+    fn pending_ask(&mut self, life: Life, namespace: &'static str, is_about_sockets: bool) -> AskId {
+        self.asks.count += 1;
+        let id = AskId(self.asks.count);
+        let pending = Pending {
+            by: life,
+            namespace,
+            at: self.schedule.now,
+            since: self.schedule.now,
+            is_about_sockets,
+            found: BTreeSet::new(),
+            clients: 0,
+            acknowledged: 0,
+        };
+        self.asks.pending.insert(id, pending);
+        id
     }
 
     fn ask(&mut self, life: Life, namespace: &'static str) {
@@ -116,8 +144,6 @@ impl World {
                 Ask::ServerSideEmit { namespace: NamespaceName::new(namespace), event, acknowledged: true }
             }
         };
-        self.asks.count += 1;
-        let id = AskId(self.asks.count);
         let is_about_sockets = match &ask {
             Ask::Operate(Operation { action, .. }) => matches!(action, Action::Identify | Action::Fetch),
             _ => false,
@@ -127,17 +153,7 @@ impl World {
         {
             self.tell_shards(life, |_| ToShard::Operate(None, operation.clone()));
         }
-        let pending = Pending {
-            by: life,
-            namespace,
-            at: self.schedule.now,
-            since: self.schedule.now,
-            is_about_sockets,
-            found: BTreeSet::new(),
-            clients: 0,
-            acknowledged: 0,
-        };
-        self.asks.pending.insert(id, pending);
+        let id = self.pending_ask(life, namespace, is_about_sockets);
         self.tell_node(life, ToNode::Ask(id, ask, Duration::from_micros(TIMEOUT)));
     }
 
@@ -148,8 +164,8 @@ impl World {
         match part {
             Part::Outcome(outcome) => pending.found.extend(outcome.ids.iter().map(ToString::to_string)),
             Part::Called(clients) => pending.clients += clients,
-            Part::Acknowledged(_) => pending.acknowledged += 1,
-            Part::AllCalled | Part::Served(_) => {}
+            Part::Acknowledged { .. } => pending.acknowledged += 1,
+            Part::AllCalled | Part::Served { .. } | Part::Reached(_) => {}
             Part::End(coverage) => {
                 let pending = self.asks.pending.remove(&id).expect("it was there");
                 let took = self.schedule.now - pending.since;

@@ -36,6 +36,7 @@ struct Published {
     namespace: String,
     rooms: Vec<String>,
     except: Vec<String>,
+    is_reported: bool,
 }
 
 /// What one client knows.
@@ -81,8 +82,14 @@ impl Oracle {
             namespace: broadcast.namespace.to_string(),
             rooms: names(&broadcast.targets.rooms),
             except: names(&broadcast.targets.except),
+            is_reported: false,
         };
         assert!(self.messages[id].published.replace(published).is_none(), "message {id} published twice");
+    }
+
+    /// The message goes to all nodes of its namespace, for each to say how far it gets.
+    pub(crate) fn reported(&mut self, id: usize) {
+        self.messages[id].published.as_mut().expect("it was published").is_reported = true;
     }
 
     /// Redis hands the message out.
@@ -121,7 +128,7 @@ impl Oracle {
             let message = &self.messages[*id];
             let published = message.published.as_ref().expect("received before it was published");
             // Channels of several masters come over several connections: one order for each.
-            let lane = if by_channel { published.rooms.clone() } else { Vec::new() };
+            let lane = by_channel.then(|| (published.rooms.clone(), published.is_reported));
             let before = last.insert((message.publisher, namespace, lane), *id);
             assert!(
                 before.is_none_or(|before| before < *id),

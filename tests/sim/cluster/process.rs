@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use adapter::{Argument, Broadcast, Outcome, Subscription, Ticket};
+use adapter::{Argument, Broadcast, NodeReach, Outcome, Subscription, Ticket};
 use broker::Publication;
 use cluster::{Ask, AskId, ClusterConfig, Happening, InquiryId, Node, Output};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use socketio::DecodeLimits;
+use socketio::{DecodeLimits, SocketId};
 
 use crate::link::{Half, Link, Origin};
 use crate::redis::Command;
@@ -48,9 +48,11 @@ pub(crate) enum ToNode {
     Unsubscribe(u8, Subscription),
     Outcome(InquiryId, Outcome),
     Called(InquiryId, u32),
-    Acknowledged(InquiryId, Argument),
+    Acknowledged(InquiryId, SocketId, Argument),
+    Reached(InquiryId),
     CallEnded(InquiryId),
     Ask(AskId, Ask, Duration),
+    PublishReporting(AskId, Broadcast, Duration),
 }
 
 impl Process {
@@ -151,13 +153,19 @@ impl World {
                     end_call(node, calls, id);
                 }
             }
-            ToNode::Acknowledged(id, argument) => node.handle_acknowledged(id, &argument),
+            ToNode::Acknowledged(id, socket, argument) => {
+                node.handle_acknowledged(id, Some(socket), &argument)
+            }
+            ToNode::Reached(id) => node.handle_reached(id, NodeReach::default()),
             ToNode::CallEnded(id) => {
                 if let Some(call) = calls.get_mut(&id) {
                     call.open -= 1;
                     end_call(node, calls, id);
                 }
             }
+            ToNode::PublishReporting(id, broadcast, timeout) => node
+                .publish_reporting(id, &broadcast, None, timeout, now)
+                .expect("nothing is published that Node would not survive"),
             ToNode::Ask(id, ask, timeout) => node.ask(id, ask, timeout, now).expect("it can be published"),
         }
         self.turn(life);
@@ -209,6 +217,13 @@ impl World {
                 for shard in (0..self.plan.shards).filter(|shard| shards.contains(*shard)) {
                     self.tell_shard(life, shard, ToShard::Deliver(publication.clone()));
                 }
+            }
+            Output::DeliverReporting(id, shards, broadcast) => {
+                let publication = std::sync::Arc::new(Publication::new(broadcast));
+                for shard in (0..self.plan.shards).filter(|shard| shards.contains(*shard)) {
+                    self.tell_shard(life, shard, ToShard::Deliver(publication.clone()));
+                }
+                self.tell_node(life, ToNode::Reached(id));
             }
             Output::Confirm(shard, tickets) => self.tell_shard(life, shard, ToShard::Confirm(tickets)),
             Output::Act(operation) => self.tell_shards(life, |_| ToShard::Operate(None, operation.clone())),

@@ -168,8 +168,8 @@ impl World {
                     let client = self.held(life, number).links[&link.0];
                     self.resume(client);
                 }
-                Output::CallAnswered { call, answer, .. } => {
-                    self.tell_node(life, ToNode::Acknowledged(InquiryId(call.0), answer));
+                Output::CallAnswered { call, socket, answer } => {
+                    self.tell_node(life, ToNode::Acknowledged(InquiryId(call.0), socket, answer));
                 }
                 Output::CallEnded(call) => self.tell_node(life, ToNode::CallEnded(InquiryId(call.0))),
                 Output::CallLost { .. } | Output::CutPush(_) => {}

@@ -108,11 +108,16 @@ pub enum AnsweredBy {
     Nobody,
     /// Every node, once, also with nothing: the asker waits for all.
     EveryNode,
+    /// Every Roomcast node, with a [`Report`](crate::Report).
+    Gateways,
     /// The node that has the socket.
     SocketOwner,
 }
 
 /// Writes a request byte for byte as `@socket.io/redis-adapter` 8 does; without a `uid`, as the emitter does.
+///
+/// A `request_id` with what nobody answers (joins, leaves, disconnections) asks Roomcast nodes for a report; Node
+/// servers do the same without it.
 ///
 /// # Errors
 /// [`WireFault::Missing`] without a `request_id` where an answer is expected; for events those of
@@ -137,28 +142,33 @@ pub fn encode_request(
     if let Some(uid) = uid {
         object.string("uid", uid.as_str());
     }
-    if let Some(request_id) = request_id {
+    let is_answered = answered_by(command, request_id.is_some()) == AnsweredBy::EveryNode;
+    if let Some(request_id) = request_id.filter(|_| is_answered) {
         object.string("requestId", request_id.as_str());
     }
     object.plain("type", number(command));
-    push_json_command(&mut object, command)?;
+    push_json_command(&mut object, command, request_id.filter(|_| !is_answered))?;
     object.close();
     Ok(out)
 }
 
-fn push_json_command(object: &mut Object<'_>, command: &Command) -> Result<(), WireFault> {
+fn push_json_command(
+    object: &mut Object<'_>,
+    command: &Command,
+    report_id: Option<&RequestId>,
+) -> Result<(), WireFault> {
     match command {
         Command::AllSockets { rooms } => opts::push_json_rooms(object.key("rooms"), rooms),
         Command::AllRooms => {}
         Command::Join { targets, rooms } | Command::Leave { targets, rooms } => {
-            opts::push_json_targets(object.key("opts"), targets);
+            opts::push_json_targets(object.key("opts"), targets, report_id);
             opts::push_json_rooms(object.key("rooms"), rooms);
         }
         Command::Disconnect { targets, extent } => {
-            opts::push_json_targets(object.key("opts"), targets);
+            opts::push_json_targets(object.key("opts"), targets, report_id);
             object.plain("close", *extent == Extent::Connection);
         }
-        Command::Fetch { targets } => opts::push_json_targets(object.key("opts"), targets),
+        Command::Fetch { targets } => opts::push_json_targets(object.key("opts"), targets, None),
         Command::ServerSideEmit(event) => {
             let argument = Argument { json: event.json.clone(), attachments: event.attachments.clone() };
             push_json_with_buffers(object.key("data"), &argument)?;
@@ -254,7 +264,10 @@ pub fn decode_request(
         Dialect::Current => fields.asked(kind, namespace, limits)?,
         Dialect::SocketIoRedis5 => fields.asked_by_5(kind, limits)?,
     };
-    let request_id = fields.request_id.or(fields.old_request_id).map(request_id).transpose()?;
+    let request_id = match answered_by {
+        AnsweredBy::Gateways => fields.opts()?.flags.report_id,
+        _ => fields.request_id.or(fields.old_request_id).map(request_id).transpose()?,
+    };
     let answered_by = match (answered_by, &request_id) {
         (AnsweredBy::EveryNode, None) => return Err(WireFault::Missing("requestId")),
         // It is done all the same.
@@ -332,7 +345,12 @@ impl<'a> Fields<'a> {
             BROADCAST => self.broadcast(namespace, limits)?,
             _ => return Err(WireFault::UnknownType),
         };
-        let answered_by = answered_by(&command, self.request_id.is_some());
+        let answered_by = match answered_by(&command, self.request_id.is_some()) {
+            AnsweredBy::Nobody if self.opts.is_some() && self.opts()?.flags.report_id.is_some() => {
+                AnsweredBy::Gateways
+            }
+            answered_by => answered_by,
+        };
         Ok((Asked::Command(command), answered_by))
     }
 
@@ -445,6 +463,7 @@ mod tests {
         check(r#"{"type":6,"data":["e"]}"#, Ok(AnsweredBy::Nobody));
         check(r#"{"requestId":"q","type":6,"data":["e"]}"#, Ok(AnsweredBy::EveryNode));
         check(r#"{"requestId":"q","type":2,"opts":{},"rooms":["r"]}"#, Ok(AnsweredBy::Nobody));
+        check(r#"{"type":4,"opts":{"flags":{"roomcastReport":"q"}},"close":true}"#, Ok(AnsweredBy::Gateways));
         check(r#"{"requestId":"q","type":2,"sid":"s","room":7}"#, Ok(AnsweredBy::SocketOwner));
         check(r#"{"type":2,"sid":"s","room":"r"}"#, Ok(AnsweredBy::Nobody));
         check(r#"{"requestId":"q","type":2,"room":"r"}"#, Err(WireFault::Missing("sid")));
@@ -452,6 +471,18 @@ mod tests {
         check(r#"{"requestId":"q","type":5}"#, Err(WireFault::Missing("opts")));
         check(r#"{"requestId":5,"type":1}"#, Err(WireFault::WrongType("requestId")));
         check(r#"{"requestId":"q","type":42}"#, Err(WireFault::UnknownType));
+    }
+
+    #[test]
+    fn roomcast_nodes_alone_are_asked_to_report_what_nobody_answers() {
+        let command = Command::Disconnect { targets: one("r"), extent: Extent::Connection };
+        let message = encode_request(Some(&Uid::new("u")), Some(&RequestId::new("q")), &command).unwrap();
+        let message = String::from_utf8(message).unwrap();
+        let opts = r#"{"rooms":["r"],"except":[],"flags":{"roomcastReport":"q"}}"#;
+        assert_eq!(message, format!(r#"{{"uid":"u","type":4,"opts":{opts},"close":true}}"#));
+        let request = decode(&message).unwrap();
+        assert_eq!(request.asked, Asked::Command(command));
+        assert_eq!(request.request_id, Some(RequestId::new("q")));
     }
 
     #[test]

@@ -12,18 +12,21 @@ use crate::id::RequestId;
 use crate::json::{Object, push_string};
 use crate::msgpack;
 use crate::opts::push_json_rooms;
+use crate::responder::Responder;
 use crate::value::{Value, required};
 
 const BROADCAST_CLIENT_COUNT: u64 = 8;
 const BROADCAST_ACK: u64 = 9;
 
-/// An answer as it came. Nothing says who answers.
+/// An answer as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The request it belongs to.
     pub request_id: RequestId,
     /// What it says.
     pub answer: Answer,
+    /// Who says it: Node servers do not tell.
+    pub from: Option<Responder>,
 }
 
 /// What a node, or a client of it, answers.
@@ -41,14 +44,14 @@ pub enum Answer {
     ServerSideEmit(Argument),
     /// How many clients will get a broadcast, and may acknowledge it.
     ClientCount(u64),
-    /// The first argument of one client's acknowledgement.
-    Acknowledgement(Argument),
+    /// The first argument of one client's acknowledgement, and its socket; Node servers do not tell whose it is.
+    Acknowledgement(Argument, Option<SocketId>),
     /// To a custom request of socket.io-redis 5.
     Custom(Argument),
 }
 
 /// Writes an answer byte for byte as the adapter does that has asked: `@socket.io/redis-adapter` 8 and those
-/// back to 6, or socket.io-redis 5.
+/// back to 6, or socket.io-redis 5; behind that who answers, if it is said, of which adapters take no notice.
 ///
 /// # Errors
 /// Those of JSON that it contains: it is none, or names attachments that it does not have.
@@ -58,10 +61,11 @@ pub fn encode_response(
     request_id: &RequestId,
     dialect: Dialect,
     answer: &Answer,
+    from: Option<&Responder>,
 ) -> Result<Vec<u8>, WireFault> {
     let mut out = Vec::new();
-    if let Answer::Acknowledgement(argument) = answer {
-        push_acknowledgement(&mut out, request_id, argument)?;
+    if let Answer::Acknowledgement(argument, socket) = answer {
+        push_acknowledgement(&mut out, request_id, argument, socket.as_ref(), from)?;
         return Ok(out);
     }
     let mut object = Object::open(&mut out);
@@ -87,7 +91,10 @@ pub fn encode_response(
         }
         Answer::ClientCount(count) => object.plain("clientCount", count),
         // An acknowledgement has been written above.
-        Answer::Done | Answer::Acknowledgement(_) => {}
+        Answer::Done | Answer::Acknowledgement(..) => {}
+    }
+    if let Some(from) = from {
+        from.push_json(&mut object);
     }
     object.close();
     Ok(out)
@@ -97,14 +104,25 @@ fn push_acknowledgement(
     out: &mut Vec<u8>,
     request_id: &RequestId,
     argument: &Argument,
+    socket: Option<&SocketId>,
+    from: Option<&Responder>,
 ) -> Result<(), WireFault> {
-    msgpack::map(out, 3);
+    let more = usize::from(socket.is_some()) + usize::from(from.is_some());
+    msgpack::map(out, 3 + more);
     msgpack::str(out, "type");
     msgpack::unsigned(out, BROADCAST_ACK);
     msgpack::str(out, "requestId");
     msgpack::str(out, request_id.as_str());
     msgpack::str(out, "packet");
-    json_to_msgpack(out, utf8(&argument.json)?, &argument.attachments)
+    json_to_msgpack(out, utf8(&argument.json)?, &argument.attachments)?;
+    if let Some(socket) = socket {
+        msgpack::str(out, "socket");
+        msgpack::str(out, socket.as_str());
+    }
+    if let Some(from) = from {
+        from.push_msgpack(out);
+    }
+    Ok(())
 }
 
 /// Appends the details of sockets as a JSON array.
@@ -138,6 +156,7 @@ pub fn decode_response(message: &[u8], limits: &DecodeLimits) -> Result<Response
     let (mut id, mut kind) = (None, None);
     let (mut sockets, mut clients, mut rooms) = (None, None, None);
     let (mut data, mut packet, mut count) = (None, None, None);
+    let (mut socket, mut from) = (None, None);
     Value::of_message(message)?.fields("response", |key, value| {
         match key {
             "requestId" | "requestid" => id = Some(value),
@@ -148,6 +167,8 @@ pub fn decode_response(message: &[u8], limits: &DecodeLimits) -> Result<Response
             "data" => data = Some(value),
             "packet" => packet = Some(value),
             "clientCount" => count = value.unsigned(),
+            "socket" => socket = value.text().map(SocketId::new),
+            Responder::KEY => from = Responder::decode(value),
             _ => {}
         }
         Ok(())
@@ -160,14 +181,14 @@ pub fn decode_response(message: &[u8], limits: &DecodeLimits) -> Result<Response
         (Some(BROADCAST_CLIENT_COUNT), ..) => {
             Answer::ClientCount(count.ok_or(WireFault::Missing("clientCount"))?)
         }
-        (Some(BROADCAST_ACK), ..) => Answer::Acknowledgement(argument(packet)?),
+        (Some(BROADCAST_ACK), ..) => Answer::Acknowledgement(argument(packet)?, socket),
         (Some(10..), ..) => return Err(WireFault::UnknownType),
         (_, Some(sockets), ..) => decode_sockets(sockets, limits)?,
         (_, None, Some(rooms), _) => Answer::Rooms(rooms.rooms("rooms")?),
         (_, None, None, Some(data)) => Answer::Custom(argument(Some(data))?),
         (_, None, None, None) => Answer::Done,
     };
-    Ok(Response { request_id: request_id(required(id, "requestId")?)?, answer })
+    Ok(Response { request_id: request_id(required(id, "requestId")?)?, answer, from })
 }
 
 fn decode_sockets(list: Value<'_>, limits: &DecodeLimits) -> Result<Answer, WireFault> {
@@ -216,7 +237,7 @@ mod tests {
     #[test]
     fn an_answer_is_written_in_the_words_of_the_asker() {
         let check = |dialect, answer: &Answer, expected: &str| {
-            let bytes = encode_response(&RequestId::new("q"), dialect, answer).unwrap();
+            let bytes = encode_response(&RequestId::new("q"), dialect, answer, None).unwrap();
             assert_eq!(std::str::from_utf8(&bytes), Ok(expected));
         };
         let ids = Answer::SocketIds(vec![SocketId::new("a"), SocketId::new("b")]);
@@ -227,5 +248,17 @@ mod tests {
         check(Dialect::SocketIoRedis5, &Answer::Done, r#"{"requestid":"q"}"#);
         check(Dialect::SocketIoRedis5, &Answer::Custom(Argument::null()), r#"{"requestid":"q","data":null}"#);
         check(Dialect::Current, &Answer::ClientCount(0), r#"{"type":8,"requestId":"q","clientCount":0}"#);
+    }
+
+    #[test]
+    fn an_answer_tells_who_gives_it_where_that_is_said() {
+        let from = Responder { number: 7, name: "gateway".into() };
+        let acknowledgement = Answer::Acknowledgement(Argument::null(), Some(SocketId::new("s")));
+        for answer in [Answer::ClientCount(2), Answer::Rooms(Vec::new()), acknowledgement] {
+            let id = RequestId::new("q");
+            let message = encode_response(&id, Dialect::Current, &answer, Some(&from)).unwrap();
+            let expected = Response { request_id: id, answer, from: Some(from.clone()) };
+            assert_eq!(decode_response(&message, &DecodeLimits::default()), Ok(expected));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Messages `{type, data, uid, nsp}`: JSON text, or the same map in MessagePack if there are bytes in it.
 
 use bytes::Bytes;
-use socketio::{DecodeLimits, NamespaceName, PacketKind, RoomName};
+use socketio::{DecodeLimits, NamespaceName, PacketKind, RoomName, SocketId};
 
 use crate::argument::Argument;
 use crate::classic::push_sockets;
@@ -15,6 +15,7 @@ use crate::message::{Broadcast, Delivery, Event, Targets};
 use crate::operation::Extent;
 use crate::opts::{self, Flags, Opts};
 use crate::packet::Packet;
+use crate::responder::Responder;
 use crate::value::{Value, namespace, required};
 
 /// One message of a node of one namespace. A node ignores its own.
@@ -26,6 +27,8 @@ pub struct Message {
     pub namespace: NamespaceName,
     /// What it says.
     pub content: Content,
+    /// Who says it, of an answer: Node servers do not tell more than their uid.
+    pub from: Option<Responder>,
 }
 
 /// What a message says. Unlike with the classic adapter, the sender applies everything to its own sockets by
@@ -52,6 +55,8 @@ pub enum Content {
         targets: Targets,
         /// The rooms.
         rooms: Vec<RoomName>,
+        /// Roomcast nodes are to say what became of it.
+        report_id: Option<RequestId>,
     },
     /// Sockets leave rooms.
     Leave {
@@ -59,6 +64,8 @@ pub enum Content {
         targets: Targets,
         /// The rooms.
         rooms: Vec<RoomName>,
+        /// As of a join.
+        report_id: Option<RequestId>,
     },
     /// Sockets are disconnected.
     Disconnect {
@@ -66,6 +73,8 @@ pub enum Content {
         targets: Targets,
         /// How far.
         extent: Extent,
+        /// As of a join.
+        report_id: Option<RequestId>,
     },
     /// Every node answers with [`Sockets`](Self::Sockets).
     Fetch {
@@ -108,6 +117,8 @@ pub enum Content {
         request_id: RequestId,
         /// The argument.
         argument: Argument,
+        /// Whose it is: Node servers do not tell.
+        socket: Option<SocketId>,
     },
 }
 
@@ -178,6 +189,9 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, WireFault> {
     data.close();
     object.string("uid", message.uid.as_str());
     object.string("nsp", message.namespace.as_str());
+    if let Some(from) = &message.from {
+        from.push_json(&mut object);
+    }
     object.close();
 
     let attachments = message.content.attachments();
@@ -201,16 +215,16 @@ fn push_content(data: &mut Object<'_>, content: &Content) -> Result<(), WireFaul
             push_request_id(data, request_id.as_ref());
             opts::push_json(data.key("opts"), targets, *delivery, flags);
         }
-        Content::Join { targets, rooms } | Content::Leave { targets, rooms } => {
-            push_targets(data, targets);
+        Content::Join { targets, rooms, report_id } | Content::Leave { targets, rooms, report_id } => {
+            push_targets(data, targets, report_id.as_ref());
             opts::push_json_rooms(data.key("rooms"), rooms);
         }
-        Content::Disconnect { targets, extent } => {
-            push_targets(data, targets);
+        Content::Disconnect { targets, extent, report_id } => {
+            push_targets(data, targets, report_id.as_ref());
             data.plain("close", *extent == Extent::Connection);
         }
         Content::Fetch { targets, request_id } => {
-            push_targets(data, targets);
+            push_targets(data, targets, None);
             push_request_id(data, Some(request_id));
         }
         Content::Sockets { request_id, sockets } => {
@@ -222,10 +236,16 @@ fn push_content(data: &mut Object<'_>, content: &Content) -> Result<(), WireFaul
             check_server_event(utf8(&event.json)?)?;
             push_json(data.key("packet"), &event.json)?;
         }
-        Content::ServerSideAnswer { request_id, argument }
-        | Content::Acknowledgement { request_id, argument } => {
+        Content::ServerSideAnswer { request_id, argument } => {
             push_request_id(data, Some(request_id));
             push_json(data.key("packet"), &argument.json)?;
+        }
+        Content::Acknowledgement { request_id, argument, socket } => {
+            push_request_id(data, Some(request_id));
+            push_json(data.key("packet"), &argument.json)?;
+            if let Some(socket) = socket {
+                data.string("socket", socket.as_str());
+            }
         }
         Content::ClientCount { request_id, count } => {
             push_request_id(data, Some(request_id));
@@ -242,8 +262,9 @@ fn push_request_id(data: &mut Object<'_>, request_id: Option<&RequestId>) {
 }
 
 /// Receivers need `opts` whole, with flags, whatever they do with them.
-fn push_targets(data: &mut Object<'_>, targets: &Targets) {
-    opts::push_json(data.key("opts"), targets, Delivery::Reliable, &Flags::default());
+fn push_targets(data: &mut Object<'_>, targets: &Targets, report_id: Option<&RequestId>) {
+    let flags = Flags { report_id: report_id.cloned(), ..Flags::default() };
+    opts::push_json(data.key("opts"), targets, Delivery::Reliable, &flags);
 }
 
 /// Reads a message in either form.
@@ -253,13 +274,14 @@ fn push_targets(data: &mut Object<'_>, targets: &Targets) {
 ///
 /// Source: Redis adapter, sharded.
 pub fn decode(message: &[u8], limits: &DecodeLimits) -> Result<Message, WireFault> {
-    let (mut kind, mut data, mut uid, mut nsp) = (None, None, None, None);
+    let (mut kind, mut data, mut uid, mut nsp, mut from) = (None, None, None, None, None);
     Value::of_message(message)?.fields("message", |key, value| {
         match key {
             "type" => kind = value.unsigned(),
             "data" => data = Some(value),
             "uid" => uid = Some(value),
             "nsp" => nsp = Some(value),
+            Responder::KEY => from = Responder::decode(value),
             _ => {}
         }
         Ok(())
@@ -275,7 +297,7 @@ pub fn decode(message: &[u8], limits: &DecodeLimits) -> Result<Message, WireFaul
         Ok(())
     })?;
     let namespace = namespace(Some(required(nsp, "nsp")?))?;
-    Ok(Message { uid: Uid::new(uid), namespace, content: fields.content(kind, limits)? })
+    Ok(Message { uid: Uid::new(uid), namespace, content: fields.content(kind, limits)?, from })
 }
 
 /// The keys that mean something in the `data` of some message.
@@ -288,6 +310,7 @@ struct Fields<'a> {
     close: Option<Value<'a>>,
     sockets: Option<Value<'a>>,
     count: Option<Value<'a>>,
+    socket: Option<Value<'a>>,
 }
 
 impl<'a> Fields<'a> {
@@ -302,6 +325,7 @@ impl<'a> Fields<'a> {
             "close" => &mut self.close,
             "sockets" => &mut self.sockets,
             "clientCount" => &mut self.count,
+            "socket" => &mut self.socket,
             _ => return,
         };
         *field = Some(value);
@@ -314,10 +338,17 @@ impl<'a> Fields<'a> {
                 let Opts { targets, delivery, flags } = self.opts()?;
                 Content::Broadcast { targets, delivery, event, flags, request_id: self.optional_id()? }
             }
-            SOCKETS_JOIN => Content::Join { targets: self.opts()?.targets, rooms: self.rooms()? },
-            SOCKETS_LEAVE => Content::Leave { targets: self.opts()?.targets, rooms: self.rooms()? },
+            SOCKETS_JOIN => {
+                let Opts { targets, flags: Flags { report_id, .. }, .. } = self.opts()?;
+                Content::Join { targets, rooms: self.rooms()?, report_id }
+            }
+            SOCKETS_LEAVE => {
+                let Opts { targets, flags: Flags { report_id, .. }, .. } = self.opts()?;
+                Content::Leave { targets, rooms: self.rooms()?, report_id }
+            }
             DISCONNECT_SOCKETS => {
-                Content::Disconnect { targets: self.opts()?.targets, extent: self.extent() }
+                let Opts { targets, flags: Flags { report_id, .. }, .. } = self.opts()?;
+                Content::Disconnect { targets, extent: self.extent(), report_id }
             }
             FETCH_SOCKETS => Content::Fetch { targets: self.opts()?.targets, request_id: self.id()? },
             FETCH_SOCKETS_RESPONSE => {
@@ -337,9 +368,11 @@ impl<'a> Fields<'a> {
                 let count = count.ok_or(WireFault::WrongType("clientCount"))?;
                 Content::ClientCount { request_id: self.id()?, count }
             }
-            BROADCAST_ACK => {
-                Content::Acknowledgement { request_id: self.id()?, argument: self.argument(limits)? }
-            }
+            BROADCAST_ACK => Content::Acknowledgement {
+                request_id: self.id()?,
+                argument: self.argument(limits)?,
+                socket: self.socket.and_then(Value::text).map(SocketId::new),
+            },
             _ => return Err(WireFault::UnknownType),
         })
     }
@@ -410,15 +443,37 @@ mod tests {
         for data in [r#"{"requestId":"q"}"#, r#"{"requestId":"q","packet":null}"#] {
             let content = decode_text(&format!(r#"{{"type":12,"data":{data},"uid":"x","nsp":"/"}}"#));
             let request_id = RequestId::new("q");
-            assert_eq!(content, Ok(Content::Acknowledgement { request_id, argument: Argument::null() }));
+            let expected = Content::Acknowledgement { request_id, argument: Argument::null(), socket: None };
+            assert_eq!(content, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_report_is_asked_for_in_a_flag_that_node_servers_do_not_know() {
+        let targets = Targets::default();
+        let report_id = Some(RequestId::new("q"));
+        for content in [
+            Content::Join {
+                targets: targets.clone(),
+                rooms: vec![RoomName::new("r")],
+                report_id: report_id.clone(),
+            },
+            Content::Leave { targets: targets.clone(), rooms: Vec::new(), report_id: report_id.clone() },
+            Content::Disconnect { targets, extent: Extent::Namespace, report_id },
+        ] {
+            let from = Some(Responder { number: 3, name: "gateway".into() });
+            let message = Message { uid: Uid::new("x"), namespace: NamespaceName::main(), content, from };
+            let text = String::from_utf8(encode(&message).unwrap()).unwrap();
+            assert!(text.contains(r#""flags":{"roomcastReport":"q"}"#), "{text}");
+            assert_eq!(decode(text.as_bytes(), &DecodeLimits::default()), Ok(message));
         }
     }
 
     #[test]
     fn text_that_is_not_json_does_not_get_into_a_message() {
         let argument = Argument { json: Bytes::from_static(b"1},\"uid\":\"y\""), attachments: Vec::new() };
-        let content = Content::Acknowledgement { request_id: RequestId::new("q"), argument };
-        let message = Message { uid: Uid::new("x"), namespace: NamespaceName::main(), content };
+        let content = Content::Acknowledgement { request_id: RequestId::new("q"), argument, socket: None };
+        let message = Message { uid: Uid::new("x"), namespace: NamespaceName::main(), content, from: None };
         assert_eq!(encode(&message), Err(WireFault::TrailingBytes));
     }
 }

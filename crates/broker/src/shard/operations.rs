@@ -1,6 +1,6 @@
 //! What back ends and other nodes do with the sockets of this shard.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use adapter::{Action, Extent, Handshake, Operation, Outcome, RoomKinds, SocketDetails, Targets};
 use bytes::Bytes;
@@ -79,6 +79,7 @@ impl Shard {
             },
             rooms: own.into_iter().chain(registry.rooms_of(target.socket.socket).cloned()).collect(),
             data: Bytes::from_static(b"{}"),
+            node: Arc::default(),
         })
     }
 

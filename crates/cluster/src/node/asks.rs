@@ -1,23 +1,23 @@
 //! What callers here ask of the other nodes.
 //!
-//! Who has to answer is known from two counts and the leases: Node servers are those that listen for requests
-//! without being Roomcast nodes; of Roomcast nodes those count whose lease runs. Neither is asked before the
-//! request is published, so a request costs no round trip more than Node's.
+//! Who has to answer (`roll`) is asked of Redis on the way of the request, right before it, so a request costs no
+//! round trip more than Node's.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapter::classic::{self, Answer, Command};
 use adapter::sharded::{self, Content};
 use adapter::{
-    Action, Broadcast, Delivery, Flags, Operation, Outcome, RequestId, RoomKinds, SocketDetails, Targets,
-    WireFault,
+    Action, Broadcast, Delivery, Flags, Operation, Outcome, RequestId, Responder, RoomKinds, SocketDetails,
+    Targets, WireFault,
 };
 use bytes::Bytes;
 use socketio::{NamespaceName, SOCKET_ID_CHARS};
 
+use super::roll::{Census, Count, Roll};
 use super::{Channels, Node, content_of};
-use crate::config::Family;
 use crate::io::{Ask, AskId, Coverage, Output, Part, Query, QueryId, Reply};
 
 /// An ask that waits for answers.
@@ -29,14 +29,8 @@ pub(super) struct PendingAsk {
     until: Instant,
     /// The request, while this node does not hear its answers yet.
     unsent: Option<Unsent>,
-    /// How many nodes of any kind there are.
-    nodes: Count,
-    /// How many of them are Roomcast's.
-    gateways: Count,
-    /// The reading of the leases that has to be done before it is known who has to answer.
-    leases: u64,
-    /// Nodes that have answered.
-    answered: u32,
+    /// Who has to answer, and who has.
+    pub(super) roll: Roll,
     /// Whether the caller knows that all have said whom they asked, of a call.
     is_told: bool,
     /// Clients that were asked and those that have acknowledged, of a call.
@@ -52,34 +46,42 @@ struct Unsent {
     awaited: usize,
 }
 
-/// A question how many listen to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
-    Asked(QueryId),
-    /// 0 if Redis could not tell.
-    Known(u64),
-}
-
-impl Count {
-    fn known(self) -> Option<u64> {
-        match self {
-            Self::Asked(_) => None,
-            Self::Known(count) => Some(count),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Sockets,
     Rooms(RoomKinds),
     Call,
     ServerSideEmit,
+    /// Something done with sockets, of which only Roomcast nodes tell.
+    Change,
+    /// A broadcast, of which only Roomcast nodes tell how far it got.
+    Publish,
 }
 
 impl PendingAsk {
+    pub(super) fn new(namespace: &NamespaceName, request_id: RequestId, kind: Kind, until: Instant) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            request_id,
+            kind,
+            until,
+            unsent: None,
+            roll: Roll::new(namespace.as_str(), !kind.is_reported()),
+            is_told: false,
+            clients: 0,
+            acknowledged: 0,
+        }
+    }
+
     pub(super) fn until(&self) -> Instant {
         self.until
+    }
+}
+
+impl Kind {
+    /// Whether its answers are reports, which come on a channel that is always listened to.
+    fn is_reported(self) -> bool {
+        matches!(self, Self::Change | Self::Publish)
     }
 }
 
@@ -90,10 +92,7 @@ impl Node {
     /// # Errors
     /// What is to be published is none that clients or Node servers would survive; nobody is asked.
     pub fn ask(&mut self, id: AskId, ask: Ask, timeout: Duration, now: Instant) -> Result<(), WireFault> {
-        let request_id = match self.config.family {
-            Family::Classic => RequestId::random_classic(&mut self.rng),
-            Family::Sharded(_) => RequestId::random_sharded(&mut self.rng),
-        };
+        let request_id = self.draw_request_id();
         let (namespace, kind) = subject(&ask);
         let (channel, payload) = self.encode_ask(&ask, &request_id, timeout)?;
         let Some(kind) = kind else {
@@ -101,29 +100,25 @@ impl Node {
             self.outputs.push_back(Output::Answer(id, Part::End(Coverage::default())));
             return Ok(());
         };
-        let mut pending = PendingAsk {
-            namespace,
-            request_id: request_id.clone(),
-            kind,
-            until: now + timeout,
-            unsent: None,
-            nodes: Count::Known(0),
-            gateways: Count::Known(0),
-            leases: 0,
-            answered: 0,
-            is_told: false,
-            clients: 0,
-            acknowledged: 0,
-        };
+        let mut pending = PendingAsk::new(&namespace, request_id, kind, now + timeout);
         if !self.can_publish {
-            self.end(id, &pending);
+            self.end(id, pending);
             return Ok(());
         }
-        let awaited = self.listen_for_answers(id, &pending.namespace, pending.until, now);
-        pending.unsent = Some(Unsent { channel, payload, awaited });
-        self.requests.insert(request_id, id);
-        self.asks.insert(id, pending);
+        if kind.is_reported() {
+            pending.roll.begin(self.census(&namespace));
+            self.send(&channel, payload);
+        } else {
+            let awaited = self.listen_for_answers(id, &namespace, pending.until, now);
+            pending.unsent = Some(Unsent { channel, payload, awaited });
+        }
+        self.await_answers(id, pending);
         Ok(())
+    }
+
+    pub(super) fn await_answers(&mut self, id: AskId, pending: PendingAsk) {
+        self.requests.insert(pending.request_id.clone(), id);
+        self.asks.insert(id, pending);
     }
 
     /// One channel of answers is in force for an ask.
@@ -133,10 +128,7 @@ impl Node {
             unsent.awaited = unsent.awaited.saturating_sub(1);
         }
         if let Some(unsent) = pending.unsent.take_if(|unsent| unsent.awaited == 0) {
-            // On the same connection before the message: whoever is counted hears it.
-            self.count_nodes(&mut pending);
-            let counter = &mut self.query_count;
-            pending.leases = self.members.refresh(|| super::next_query(counter), &mut self.outputs);
+            pending.roll.begin(self.census(&pending.namespace));
             self.send(&unsent.channel, unsent.payload);
         }
         self.asks.insert(id, pending);
@@ -149,16 +141,27 @@ impl Node {
         }
     }
 
-    fn count_nodes(&mut self, pending: &mut PendingAsk) {
-        let channels = self.channels(&pending.namespace);
+    /// Asks Redis who has to answer in a namespace, on the same connection before the message: whoever is counted
+    /// hears it. Messages of one turn, which leave together, are asked for together.
+    pub(super) fn census(&mut self, namespace: &NamespaceName) -> Census {
+        if let Some(census) = self.censuses.get(namespace) {
+            return *census;
+        }
+        let channels = self.channels(namespace);
         let presence = channels.presence(&self.config);
+        let is_own_counted = self.wanted.is_in_force(presence.as_bytes());
         let mut count = |channel: Bytes| {
             let id = self.next_query();
             self.outputs.push_back(Output::Query(id, Query::CountSubscribers(channel)));
             Count::Asked(id)
         };
-        pending.nodes = count(Bytes::copy_from_slice(channels.census().as_bytes()));
-        pending.gateways = count(presence.into());
+        let nodes = count(Bytes::copy_from_slice(channels.census().as_bytes()));
+        let gateways = count(presence.into());
+        let counter = &mut self.query_count;
+        let leases = self.members.refresh(|| super::next_query(counter), &mut self.outputs);
+        let census = Census { nodes, gateways, is_own_counted, leases };
+        self.censuses.insert(namespace.clone(), census);
+        census
     }
 
     fn encode_ask(
@@ -167,85 +170,88 @@ impl Node {
         id: &RequestId,
         timeout: Duration,
     ) -> Result<(String, Vec<u8>), WireFault> {
-        let (namespace, _) = subject(ask);
+        let (namespace, kind) = subject(ask);
+        let answered = kind.map(|_| id);
         Ok(match &*self.channels(&namespace) {
             Channels::Classic(channels) => {
-                let (command, is_answered) = classic_command(ask, timeout);
-                let request_id = is_answered.then_some(id);
-                let payload = classic::encode_request(Some(&self.uid), request_id, &command)?;
+                let payload =
+                    classic::encode_request(Some(&self.uid), answered, &classic_command(ask, timeout))?;
                 (channels.request().to_owned(), payload)
             }
             Channels::Sharded(channels) => {
-                let content = sharded_content(ask, id, timeout);
+                let content = sharded_content(ask, id, answered.cloned(), timeout);
                 (channels.main().to_owned(), sharded::encode(&self.message(&namespace, content))?)
             }
         })
     }
 
     pub(super) fn handle_count(&mut self, id: QueryId, reply: &Reply) {
-        let count = Count::Known(match reply {
+        let count = match reply {
             Reply::Count(count) => *count,
             _ => 0,
-        });
-        let asked = Count::Asked(id);
-        let found = self.asks.iter_mut().find_map(|(ask, pending)| {
-            let slot =
-                [&mut pending.nodes, &mut pending.gateways].into_iter().find(|slot| **slot == asked)?;
-            *slot = count;
-            Some(*ask)
-        });
-        if let Some(ask) = found {
-            self.weigh(ask);
-        }
+        };
+        let asks = self.asks.iter_mut();
+        let counted = asks.filter_map(|(ask, pending)| pending.roll.take_count(id, count).then_some(*ask));
+        let counted: Vec<AskId> = counted.collect();
+        counted.into_iter().for_each(|ask| self.weigh(ask));
     }
 
     pub(super) fn handle_response(&mut self, payload: &[u8]) -> Result<(), WireFault> {
         let response = classic::decode_response(payload, &self.config.decode_limits)?;
-        self.take_answer(&response.request_id, response.answer);
+        self.take_answer(&response.request_id, response.answer, response.from);
         Ok(())
     }
 
-    pub(super) fn handle_sharded_answer(&mut self, content: Content) {
-        match content {
-            Content::Sockets { request_id, sockets } => {
-                self.take_answer(&request_id, Answer::Sockets(sockets));
-            }
+    pub(super) fn handle_sharded_answer(&mut self, content: Content, from: Option<Responder>) {
+        let (request_id, answer) = match content {
+            Content::Sockets { request_id, sockets } => (request_id, Answer::Sockets(sockets)),
             Content::ServerSideAnswer { request_id, argument } => {
-                self.take_answer(&request_id, Answer::ServerSideEmit(argument));
+                (request_id, Answer::ServerSideEmit(argument))
             }
-            Content::ClientCount { request_id, count } => {
-                self.take_answer(&request_id, Answer::ClientCount(count));
-            }
-            Content::Acknowledgement { request_id, argument } => {
-                self.take_answer(&request_id, Answer::Acknowledgement(argument));
+            Content::ClientCount { request_id, count } => (request_id, Answer::ClientCount(count)),
+            Content::Acknowledgement { request_id, argument, socket } => {
+                (request_id, Answer::Acknowledgement(argument, socket))
             }
             // Requests have been dealt with.
-            _ => {}
-        }
+            _ => return,
+        };
+        self.take_answer(&request_id, answer, from);
     }
 
     /// An answer to somebody's request: all nodes hear all answers.
-    fn take_answer(&mut self, request_id: &RequestId, answer: Answer) {
+    fn take_answer(&mut self, request_id: &RequestId, answer: Answer, from: Option<Responder>) {
+        let node = from.as_ref().map(|from| Arc::clone(&from.name)).unwrap_or_default();
+        self.take_part(request_id, from, |kind| {
+            Some(match (kind, answer) {
+                (Kind::Call, Answer::ClientCount(clients)) => Part::Called(clients),
+                (Kind::Call, Answer::Acknowledgement(argument, socket)) => {
+                    Part::Acknowledged { argument, socket, node }
+                }
+                (Kind::ServerSideEmit, Answer::ServerSideEmit(argument)) => Part::Served { argument, node },
+                (Kind::Sockets | Kind::Rooms(_), answer) => Part::Outcome(outcome(kind, answer, &node)?),
+                _ => return None,
+            })
+        });
+    }
+
+    /// Takes what `part` makes of an answer to a request of this node.
+    pub(super) fn take_part(
+        &mut self,
+        request_id: &RequestId,
+        from: Option<Responder>,
+        part: impl FnOnce(Kind) -> Option<Part>,
+    ) {
         let Some(id) = self.requests.get(request_id).copied() else { return };
         let Some(pending) = self.asks.get_mut(&id) else { return };
-        let part = match (pending.kind, answer) {
-            (Kind::Call, Answer::ClientCount(clients)) => {
-                pending.clients = pending.clients.saturating_add(clients);
-                Part::Called(clients)
+        let Some(part) = part(pending.kind) else { return };
+        match &part {
+            // The node has answered with the number of its clients.
+            Part::Acknowledged { .. } => pending.acknowledged += 1,
+            Part::Called(clients) => {
+                pending.clients = pending.clients.saturating_add(*clients);
+                pending.roll.note(from.as_ref());
             }
-            (Kind::Call, Answer::Acknowledgement(argument)) => {
-                pending.acknowledged += 1;
-                Part::Acknowledged(argument)
-            }
-            (Kind::ServerSideEmit, Answer::ServerSideEmit(argument)) => Part::Served(argument),
-            (Kind::Sockets | Kind::Rooms(_), answer) => match outcome(pending.kind, answer) {
-                Some(outcome) => Part::Outcome(outcome),
-                None => return,
-            },
-            _ => return,
-        };
-        if !matches!(part, Part::Acknowledged(_)) {
-            pending.answered += 1;
+            _ => pending.roll.note(from.as_ref()),
         }
         self.outputs.push_back(Output::Answer(id, part));
         self.weigh(id);
@@ -258,34 +264,18 @@ impl Node {
     }
 
     fn weigh(&mut self, id: AskId) {
-        let Some(pending) = self.asks.get(&id) else { return };
-        let is_counted =
-            pending.unsent.is_none() && pending.nodes.known().is_some() && pending.gateways.known().is_some();
-        if !is_counted || self.members.readings() < pending.leases {
+        let Some(pending) = self.asks.get_mut(&id) else { return };
+        if !pending.roll.is_complete(&self.members) {
             return;
         }
-        if pending.answered < self.expected(pending) {
-            return;
-        }
-        let is_done = pending.acknowledged >= pending.clients;
-        if let Some(pending) = self.asks.get_mut(&id)
-            && pending.kind == Kind::Call
-            && !mem::replace(&mut pending.is_told, true)
-        {
+        if pending.kind == Kind::Call && !mem::replace(&mut pending.is_told, true) {
             self.outputs.push_back(Output::Answer(id, Part::AllCalled));
         }
-        if is_done && let Some(pending) = self.asks.remove(&id) {
-            self.end(id, &pending);
+        if pending.acknowledged >= pending.clients
+            && let Some(pending) = self.asks.remove(&id)
+        {
+            self.end(id, pending);
         }
-    }
-
-    fn expected(&self, pending: &PendingAsk) -> u32 {
-        let peers = self.members.in_namespace(pending.namespace.as_str()).count();
-        let node_servers = match (pending.nodes.known(), pending.gateways.known()) {
-            (Some(nodes), Some(gateways)) => nodes.saturating_sub(gateways),
-            _ => 0,
-        };
-        u32::try_from(node_servers + peers as u64).unwrap_or(u32::MAX)
     }
 
     pub(super) fn end_late_asks(&mut self, now: Instant) {
@@ -293,29 +283,20 @@ impl Node {
             self.asks.iter().filter(|(_, pending)| pending.until <= now).map(|(id, _)| *id).collect();
         for id in late {
             if let Some(pending) = self.asks.remove(&id) {
-                self.end(id, &pending);
+                self.end(id, pending);
             }
         }
     }
 
     pub(super) fn end_all_asks(&mut self) {
         for (id, pending) in mem::take(&mut self.asks) {
-            self.end(id, &pending);
+            self.end(id, pending);
         }
     }
 
-    fn end(&mut self, id: AskId, pending: &PendingAsk) {
+    pub(super) fn end(&mut self, id: AskId, mut pending: PendingAsk) {
         self.requests.remove(&pending.request_id);
-        let asked = self.expected(pending).max(pending.answered);
-        let answered = pending.answered;
-        // Answers do not say whose they are: names are certain only if nobody has answered.
-        let missing = match answered {
-            0 => {
-                self.members.in_namespace(pending.namespace.as_str()).map(|peer| peer.name.clone()).collect()
-            }
-            _ => Vec::new(),
-        };
-        let coverage = Coverage { asked, answered, missing };
+        let coverage = pending.roll.coverage(&self.members);
         self.outputs.push_back(Output::Answer(id, Part::End(coverage)));
     }
 }
@@ -325,12 +306,13 @@ fn subject(ask: &Ask) -> (NamespaceName, Option<Kind>) {
     match ask {
         Ask::Operate(operation) => {
             let kind = match &operation.action {
-                Action::Join(_) | Action::Leave(_) | Action::Disconnect(_) => None,
-                Action::Count | Action::Identify | Action::Fetch => Some(Kind::Sockets),
-                Action::ListRooms(kinds) => Some(Kind::Rooms(*kinds)),
+                Action::Join(_) | Action::Leave(_) | Action::Disconnect(_) => Kind::Change,
+                Action::Count | Action::Identify | Action::Fetch => Kind::Sockets,
+                Action::ListRooms(kinds) => Kind::Rooms(*kinds),
             };
-            (operation.namespace.clone(), kind)
+            (operation.namespace.clone(), Some(kind))
         }
+        Ask::Act(operation) => (operation.namespace.clone(), None),
         Ask::Call(broadcast) => (broadcast.namespace.clone(), Some(Kind::Call)),
         Ask::ServerSideEmit { namespace, acknowledged, .. } => {
             (namespace.clone(), acknowledged.then_some(Kind::ServerSideEmit))
@@ -347,59 +329,58 @@ fn call_broadcast(broadcast: &Broadcast) -> Broadcast {
     Broadcast { delivery: Delivery::Reliable, ..broadcast.clone() }
 }
 
-fn classic_command(ask: &Ask, timeout: Duration) -> (Command, bool) {
+fn classic_command(ask: &Ask, timeout: Duration) -> Command {
     match ask {
-        Ask::Operate(Operation { targets, action, .. }) => {
+        Ask::Operate(Operation { targets, action, .. }) | Ask::Act(Operation { targets, action, .. }) => {
             let targets = targets.clone();
             match action {
-                Action::Join(rooms) => (Command::Join { targets, rooms: rooms.clone() }, false),
-                Action::Leave(rooms) => (Command::Leave { targets, rooms: rooms.clone() }, false),
-                Action::Disconnect(extent) => (Command::Disconnect { targets, extent: *extent }, false),
+                Action::Join(rooms) => Command::Join { targets, rooms: rooms.clone() },
+                Action::Leave(rooms) => Command::Leave { targets, rooms: rooms.clone() },
+                Action::Disconnect(extent) => Command::Disconnect { targets, extent: *extent },
                 // Ids are enough, but that request knows no `except`.
                 Action::Count | Action::Identify if targets.except.is_empty() => {
-                    (Command::AllSockets { rooms: targets.rooms }, true)
+                    Command::AllSockets { rooms: targets.rooms }
                 }
-                Action::Count | Action::Identify | Action::Fetch => (Command::Fetch { targets }, true),
-                Action::ListRooms(_) => (Command::AllRooms, true),
+                Action::Count | Action::Identify | Action::Fetch => Command::Fetch { targets },
+                Action::ListRooms(_) => Command::AllRooms,
             }
         }
         Ask::Call(broadcast) => {
             let flags = call_flags(timeout);
-            (Command::Broadcast { broadcast: call_broadcast(broadcast), flags }, true)
+            Command::Broadcast { broadcast: call_broadcast(broadcast), flags }
         }
-        Ask::ServerSideEmit { event, acknowledged, .. } => {
-            (Command::ServerSideEmit(event.clone()), *acknowledged)
-        }
+        Ask::ServerSideEmit { event, .. } => Command::ServerSideEmit(event.clone()),
     }
 }
 
-fn sharded_content(ask: &Ask, id: &RequestId, timeout: Duration) -> Content {
+/// `answered` is the id where there may be none: if anybody answers.
+fn sharded_content(ask: &Ask, id: &RequestId, answered: Option<RequestId>, timeout: Duration) -> Content {
+    let request_id = id.clone();
     match ask {
-        Ask::Operate(Operation { targets, action, .. }) => {
+        Ask::Operate(Operation { targets, action, .. }) | Ask::Act(Operation { targets, action, .. }) => {
             let targets = targets.clone();
             match action {
-                Action::Join(rooms) => Content::Join { targets, rooms: rooms.clone() },
-                Action::Leave(rooms) => Content::Leave { targets, rooms: rooms.clone() },
-                Action::Disconnect(extent) => Content::Disconnect { targets, extent: *extent },
+                Action::Join(rooms) => Content::Join { targets, rooms: rooms.clone(), report_id: answered },
+                Action::Leave(rooms) => Content::Leave { targets, rooms: rooms.clone(), report_id: answered },
+                Action::Disconnect(extent) => {
+                    Content::Disconnect { targets, extent: *extent, report_id: answered }
+                }
                 // The family has no other question about sockets.
-                Action::Count | Action::Identify | Action::Fetch => {
-                    Content::Fetch { targets, request_id: id.clone() }
-                }
-                Action::ListRooms(_) => {
-                    Content::Fetch { targets: Targets::default(), request_id: id.clone() }
-                }
+                Action::Count | Action::Identify | Action::Fetch => Content::Fetch { targets, request_id },
+                Action::ListRooms(_) => Content::Fetch { targets: Targets::default(), request_id },
             }
         }
         Ask::Call(broadcast) => {
-            content_of(&call_broadcast(broadcast), Some((id.clone(), call_flags(timeout))))
+            content_of(&call_broadcast(broadcast), Some((request_id, call_flags(timeout))))
         }
-        Ask::ServerSideEmit { event, acknowledged, .. } => {
-            Content::ServerSideEmit { event: event.clone(), request_id: acknowledged.then(|| id.clone()) }
+        Ask::ServerSideEmit { event, .. } => {
+            Content::ServerSideEmit { event: event.clone(), request_id: answered }
         }
     }
 }
 
-fn outcome(kind: Kind, answer: Answer) -> Option<Outcome> {
+/// What a node says about its sockets; `node` is its name.
+fn outcome(kind: Kind, answer: Answer, node: &Arc<str>) -> Option<Outcome> {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     let mut outcome = Outcome::default();
     match (kind, answer) {
@@ -416,7 +397,8 @@ fn outcome(kind: Kind, answer: Answer) -> Option<Outcome> {
                 }
             }
         }
-        (_, Answer::Sockets(sockets)) => {
+        (_, Answer::Sockets(mut sockets)) => {
+            sockets.iter_mut().for_each(|socket| socket.node = Arc::clone(node));
             outcome.matched = count(sockets.len());
             outcome.ids = sockets.iter().map(|socket| socket.id.clone()).collect();
             outcome.sockets = sockets;

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use adapter::classic::{self, Answer, AnsweredBy, Asked, Command, Dialect};
-use adapter::sharded::{self, Content};
+use adapter::sharded::{self, Content, Message};
 use adapter::{
-    Action, Argument, Broadcast, Operation, Outcome, RequestId, RoomKinds, Targets, Uid, WireFault,
+    Action, Argument, Broadcast, NodeReach, Operation, Outcome, RequestId, RoomKinds, Targets, Uid, WireFault,
 };
-use socketio::{NamespaceName, RoomName};
+use socketio::{NamespaceName, RoomName, SocketId};
 
 use super::{Channels, INQUIRY_PATIENCE, Node};
 use crate::io::{Happening, InquiryId, Output};
@@ -30,16 +30,18 @@ pub(super) struct Inquiry {
     until: Instant,
 }
 
-#[derive(Debug)]
-enum ReplyTo {
+#[derive(Clone, Debug)]
+pub(super) enum ReplyTo {
     /// To all, in the words of the asker.
     Classic(Dialect),
     /// To the asker.
     Sharded(Uid),
+    /// To the asker, a Roomcast node that wants to know what became of a message.
+    Report(Uid),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+pub(super) enum Subject {
     Ids,
     Rooms,
     Details,
@@ -47,12 +49,18 @@ enum Subject {
     RoomsOfSocket,
     /// One socket has been acted on, if it is here.
     Deed,
+    /// How many sockets were acted on, or how far a broadcast got.
+    Reach,
     Acknowledgements,
 }
 
 impl Inquiry {
     pub(super) fn until(&self) -> Instant {
         self.until
+    }
+
+    pub(super) fn into_reply(self) -> (RequestId, ReplyTo) {
+        (self.request_id, self.reply_to)
     }
 }
 
@@ -70,7 +78,10 @@ impl Node {
             self.stats.echoes += 1;
             return Ok(());
         }
-        let reply = request.request_id.map(|id| (id, ReplyTo::Classic(request.dialect)));
+        let reply = request.request_id.zip(match (request.answered_by, request.uid) {
+            (AnsweredBy::Gateways, asker) => asker.map(ReplyTo::Report),
+            _ => Some(ReplyTo::Classic(request.dialect)),
+        });
         match request.asked {
             Asked::Command(command) => {
                 self.handle_command(namespace, command, reply, request.answered_by, now);
@@ -94,9 +105,10 @@ impl Node {
     ) {
         let act = |node: &mut Self, targets, action| match answered_by {
             AnsweredBy::SocketOwner => {
-                node.inquire(namespace, targets, action, Subject::Deed, reply_of(&reply), now);
+                node.inquire(namespace, targets, action, Subject::Deed, reply.clone(), now);
             }
-            _ => node.act(namespace, targets, action),
+            AnsweredBy::Gateways => node.act_reporting(namespace, targets, action, reply.clone(), now),
+            AnsweredBy::Nobody | AnsweredBy::EveryNode => node.act(namespace, targets, action),
         };
         match command {
             Command::Join { targets, rooms } => act(self, targets, Action::Join(rooms)),
@@ -132,11 +144,16 @@ impl Node {
         now: Instant,
     ) {
         let reply = |id: RequestId| Some((id, ReplyTo::Sharded(asker.clone())));
+        let report = |id: Option<RequestId>| id.map(|id| (id, ReplyTo::Report(asker.clone())));
         match content {
-            Content::Join { targets, rooms } => self.act(namespace, targets, Action::Join(rooms)),
-            Content::Leave { targets, rooms } => self.act(namespace, targets, Action::Leave(rooms)),
-            Content::Disconnect { targets, extent } => {
-                self.act(namespace, targets, Action::Disconnect(extent));
+            Content::Join { targets, rooms, report_id } => {
+                self.act_reporting(namespace, targets, Action::Join(rooms), report(report_id), now);
+            }
+            Content::Leave { targets, rooms, report_id } => {
+                self.act_reporting(namespace, targets, Action::Leave(rooms), report(report_id), now);
+            }
+            Content::Disconnect { targets, extent, report_id } => {
+                self.act_reporting(namespace, targets, Action::Disconnect(extent), report(report_id), now);
             }
             Content::Fetch { targets, request_id } => {
                 let reply = reply(request_id);
@@ -151,12 +168,31 @@ impl Node {
                 let answer = Answer::ServerSideEmit(Argument::null());
                 self.reply_now(namespace, request_id.and_then(reply), &answer);
             }
-            answer => self.handle_sharded_answer(answer),
+            answer => self.handle_sharded_answer(answer, None),
         }
     }
 
     fn act(&mut self, namespace: &NamespaceName, targets: Targets, action: Action) {
         self.outputs.push_back(Output::Act(Operation { namespace: namespace.clone(), targets, action }));
+    }
+
+    /// Does it, and says for how many sockets if somebody wants to know.
+    fn act_reporting(
+        &mut self,
+        namespace: &NamespaceName,
+        targets: Targets,
+        action: Action,
+        reply: Option<(RequestId, ReplyTo)>,
+        now: Instant,
+    ) {
+        let until = now + INQUIRY_PATIENCE;
+        match self.open_inquiry(namespace, Subject::Reach, reply, until) {
+            Some(id) => {
+                let operation = Operation { namespace: namespace.clone(), targets, action };
+                self.outputs.push_back(Output::Inquire(id, operation));
+            }
+            None => self.act(namespace, targets, action),
+        }
     }
 
     fn inquire(
@@ -189,7 +225,7 @@ impl Node {
         }
     }
 
-    fn open_inquiry(
+    pub(super) fn open_inquiry(
         &mut self,
         namespace: &NamespaceName,
         subject: Subject,
@@ -210,6 +246,10 @@ impl Node {
 
     /// What the shards say to an [`Output::Inquire`].
     pub fn handle_outcome(&mut self, id: InquiryId, outcome: Outcome) {
+        if self.inquiries.get(&id).is_some_and(|inquiry| inquiry.subject == Subject::Reach) {
+            let matched = outcome.matched.into();
+            return self.handle_reached(id, NodeReach { matched, written: matched, ..NodeReach::default() });
+        }
         let Some(inquiry) = self.inquiries.remove(&id) else { return };
         let answer = match inquiry.subject {
             Subject::Ids => Answer::SocketIds(outcome.ids),
@@ -220,7 +260,7 @@ impl Node {
                 None => return,
             },
             Subject::Deed if outcome.matched > 0 => Answer::Done,
-            Subject::Deed | Subject::Acknowledgements => return,
+            Subject::Deed | Subject::Acknowledgements | Subject::Reach => return,
         };
         self.reply(&inquiry, &answer);
     }
@@ -235,9 +275,9 @@ impl Node {
     }
 
     /// A client here has acknowledged; `arguments` is the array of what it said.
-    pub fn handle_acknowledged(&mut self, id: InquiryId, arguments: &Argument) {
+    pub fn handle_acknowledged(&mut self, id: InquiryId, socket: Option<SocketId>, arguments: &Argument) {
         let Some(inquiry) = self.inquiries.remove(&id) else { return };
-        self.reply(&inquiry, &Answer::Acknowledgement(Argument::first_of(arguments)));
+        self.reply(&inquiry, &Answer::Acknowledgement(Argument::first_of(arguments), socket));
         self.inquiries.insert(id, inquiry);
     }
 
@@ -260,12 +300,14 @@ impl Node {
         let encoded = match (to, &*channels) {
             (ReplyTo::Classic(dialect), Channels::Classic(channels)) => {
                 // The channel that all read: not every version reads the one that is its own.
-                classic::encode_response(id, *dialect, answer)
+                let from = Some(&self.own).filter(|_| *dialect == Dialect::Current);
+                classic::encode_response(id, *dialect, answer, from)
                     .map(|payload| (channels.response().to_owned(), payload))
             }
             (ReplyTo::Sharded(asker), Channels::Sharded(channels)) => {
                 let Some(content) = sharded_answer(id, answer) else { return };
-                sharded::encode(&self.message(namespace, content))
+                let from = Some(self.own.clone());
+                sharded::encode(&Message { from, ..self.message(namespace, content) })
                     .map(|payload| (channels.response(asker), payload))
             }
             _ => return,
@@ -287,7 +329,9 @@ fn sharded_answer(id: &RequestId, answer: &Answer) -> Option<Content> {
         Answer::Sockets(sockets) => Content::Sockets { request_id, sockets },
         Answer::ServerSideEmit(argument) => Content::ServerSideAnswer { request_id, argument },
         Answer::ClientCount(count) => Content::ClientCount { request_id, count },
-        Answer::Acknowledgement(argument) => Content::Acknowledgement { request_id, argument },
+        Answer::Acknowledgement(argument, socket) => {
+            Content::Acknowledgement { request_id, argument, socket }
+        }
         // Nobody asks for these there.
         Answer::SocketIds(_) | Answer::Rooms(_) | Answer::Done | Answer::Custom(_) => return None,
     })
@@ -295,14 +339,4 @@ fn sharded_answer(id: &RequestId, answer: &Answer) -> Option<Content> {
 
 fn to_room(room: RoomName) -> Targets {
     Targets { rooms: vec![room], except: Vec::new() }
-}
-
-fn reply_of(reply: &Option<(RequestId, ReplyTo)>) -> Option<(RequestId, ReplyTo)> {
-    reply.as_ref().map(|(id, to)| {
-        let to = match to {
-            ReplyTo::Classic(dialect) => ReplyTo::Classic(*dialect),
-            ReplyTo::Sharded(uid) => ReplyTo::Sharded(uid.clone()),
-        };
-        (id.clone(), to)
-    })
 }

@@ -1,11 +1,12 @@
 //! A Redis that carries out at once and in order what nodes want, and nodes whose shards are lists.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapter::{
-    Action, Argument, Broadcast, Delivery, Event, Operation, Outcome, Subscription, SubscriptionMode,
-    Targets, Ticket,
+    Action, Argument, Broadcast, Delivery, Event, NodeReach, Operation, Outcome, Subscription,
+    SubscriptionMode, Targets, Ticket,
 };
 use bytes::Bytes;
 use cluster::{
@@ -101,6 +102,13 @@ impl World {
         self.settle();
     }
 
+    /// It does nothing any more, and Redis knows.
+    pub(crate) fn kill(&mut self, member: usize) {
+        let Member { is_stopped, listening, .. } = &mut self.members[member];
+        listening.clear();
+        *is_stopped = true;
+    }
+
     pub(crate) fn cut(&mut self, member: usize) {
         let Member { node, listening, .. } = &mut self.members[member];
         listening.clear();
@@ -129,6 +137,14 @@ impl World {
         self.settle();
     }
 
+    pub(crate) fn publish_reporting(&mut self, member: usize, broadcast: &Broadcast) -> &[Part] {
+        self.members[member].parts.clear();
+        let node = &mut self.members[member].node;
+        node.publish_reporting(AskId(1), broadcast, None, Duration::from_secs(5), self.now).unwrap();
+        self.settle();
+        &self.members[member].parts
+    }
+
     pub(crate) fn ask(&mut self, member: usize, ask: Ask) -> &[Part] {
         self.members[member].parts.clear();
         self.members[member].node.ask(AskId(1), ask, Duration::from_secs(5), self.now).unwrap();
@@ -152,9 +168,11 @@ impl World {
         }
     }
 
+    /// The channels that a node listens to, without that of its reports, to which it always does.
     pub(crate) fn channels(&self, member: usize) -> Vec<String> {
         let text = |channel: &Bytes| String::from_utf8(channel.to_vec()).unwrap();
-        self.members[member].listening.iter().map(|(_, channel)| text(channel)).collect()
+        let all = self.members[member].listening.iter().map(|(_, channel)| text(channel));
+        all.filter(|channel| !channel.starts_with("socket.io-roomcast-report#")).collect()
     }
 
     /// The numbers of the nodes that the others know of.
@@ -208,16 +226,27 @@ impl World {
                 assert!(shards.contains(0));
                 member.delivered.push(String::from_utf8(broadcast.event.json.to_vec()).unwrap());
             }
+            Output::DeliverReporting(id, shards, broadcast) => {
+                assert!(shards.contains(0));
+                member.delivered.push(String::from_utf8(broadcast.event.json.to_vec()).unwrap());
+                member
+                    .node
+                    .handle_reached(id, NodeReach { matched: 2, written: 1, not_ready: 1, queue_full: 0 });
+            }
             Output::Confirm(_, tickets) => member.confirmed.extend(tickets.iter().map(|ticket| ticket.0)),
             Output::Act(operation) => member.acted.push(operation.action),
             Output::Inquire(id, operation) => {
+                if matches!(operation.action, Action::Join(_) | Action::Leave(_) | Action::Disconnect(_)) {
+                    member.acted.push(operation.action.clone());
+                }
                 let outcome = outcome(index, &operation);
                 member.node.handle_outcome(id, outcome);
             }
             Output::Call(id, ..) => {
                 member.node.handle_called(id, 1);
                 let json = Bytes::from(format!("[{index},\"more\"]"));
-                member.node.handle_acknowledged(id, &Argument { json, attachments: Vec::new() });
+                let socket = Some(SocketId::new(format!("socket-{index}")));
+                member.node.handle_acknowledged(id, socket, &Argument { json, attachments: Vec::new() });
             }
             Output::Answer(_, part) => member.parts.push(part),
             Output::Peers(_) => {}
@@ -289,6 +318,7 @@ fn outcome(index: usize, operation: &Operation) -> Outcome {
             handshake: adapter::Handshake::default(),
             rooms: vec![RoomName::new("lobby")],
             data: Bytes::from_static(b"{}"),
+            node: Arc::default(),
         }),
         _ => {}
     }

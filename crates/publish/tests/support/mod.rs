@@ -9,8 +9,8 @@ use std::time::Duration;
 use adapter::{Action, Broadcast, Delivery, Event, Handshake, Operation, Outcome, SocketDetails, Targets};
 use bytes::Bytes;
 use publish::{
-    Access, CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Receipt, ReportLevel, ServeError,
-    ServerAnswer, Unavailable, serve_with,
+    Access, CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Reach, ReachLater, Receipt,
+    ReportLevel, ServeError, ServerAnswer, Unavailable, serve_with,
 };
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Keeps what is handed over, and hands over only as much as the test has allowed.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    answer: Result<Receipt, Unavailable>,
+    reach: Option<Reach>,
     /// Refuse the publishes from this number on, counted from 0.
     refuse_from: usize,
     /// The publishes up to this number wait until they are allowed.
@@ -49,7 +49,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new() -> Self {
         Self {
-            answer: Ok(Receipt::default()),
+            reach: None,
             refuse_from: usize::MAX,
             held: 0,
             handed_as_one: None,
@@ -77,8 +77,8 @@ impl Recorder {
         Self { held, ..Self::new() }
     }
 
-    pub(crate) fn answering(receipt: Receipt) -> Self {
-        Self { answer: Ok(receipt), ..Self::new() }
+    pub(crate) fn answering(reach: Reach) -> Self {
+        Self { reach: Some(reach), ..Self::new() }
     }
 
     /// Each call brings these events.
@@ -113,6 +113,7 @@ fn details(id: &str) -> SocketDetails {
         handshake: Handshake { headers, issued_ms: 5, ..Handshake::default() },
         rooms: vec![RoomName::new(id)],
         data: Bytes::from_static(b"{}"),
+        node: "n".into(),
     }
 }
 
@@ -148,7 +149,8 @@ impl Dispatch for Recorder {
             return Err(Unavailable("Redis is away: retry".into()));
         }
         taken.push((broadcast, report));
-        self.answer.clone()
+        let reach = self.reach.clone();
+        Ok(Receipt { reach: reach.map(|reach| ReachLater::new(async { reach })) })
     }
 
     fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
@@ -198,7 +200,11 @@ impl Dispatch for Recorder {
         Ok(receiver)
     }
 
-    async fn operate(&self, operation: Operation, _: Duration) -> Result<(Outcome, Coverage), Unavailable> {
+    async fn operate(
+        &self,
+        operation: Operation,
+        _: Option<Duration>,
+    ) -> Result<(Outcome, Coverage), Unavailable> {
         self.operated.lock().unwrap().push(operation.clone());
         let (ids, sockets) = match operation.action {
             Action::Identify => (["s3", "s1", "s2"].map(SocketId::new).to_vec(), Vec::new()),

@@ -70,12 +70,17 @@ impl Merged {
                 return Some(CallEvent::Asked(clients));
             }
             Part::AllCalled => self.all_asked_elsewhere = true,
-            Part::Acknowledged(argument) => {
+            Part::Acknowledged { argument, socket, node } => {
                 self.answered_elsewhere += 1;
-                return Some(CallEvent::Answer(answer_of(&argument)));
+                let arguments = only(&argument);
+                return Some(CallEvent::Answer(CallAnswer {
+                    socket,
+                    node: node.as_ref().to_owned(),
+                    arguments,
+                }));
             }
             Part::End(coverage) => self.elsewhere = Some(coverage),
-            Part::Outcome(_) | Part::Served(_) => {}
+            Part::Outcome(_) | Part::Served { .. } | Part::Reached(_) => {}
         }
         None
     }
@@ -101,9 +106,8 @@ impl Merged {
     }
 }
 
-/// Other nodes pass on only the first argument, and do not say whose it is.
-fn answer_of(argument: &Argument) -> CallAnswer {
+/// An array of the one argument that other nodes pass on: the first.
+fn only(argument: &Argument) -> Argument {
     let json = [b"[", &argument.json[..], b"]"].concat().into();
-    let arguments = Argument { json, attachments: argument.attachments.clone() };
-    CallAnswer { socket: None, node: String::new(), arguments }
+    Argument { json, attachments: argument.attachments.clone() }
 }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use adapter::{Argument, Broadcast, Operation, Outcome};
+use adapter::WireFault;
 use broker::Publication;
 use bytes::Bytes;
-use cluster::{AskId, ClusterConfig, InquiryId, Node, Output, Part, ShardSet};
-use publish::{CallEvent, Dispatch as _};
+use cluster::{AskId, ClusterConfig, Node, Output, Part, ShardSet};
 use rand::rngs::StdRng;
 use redis_link::{Link, LinkConfig};
 use telemetry::{ClusterMetrics, RedisConnection};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio::time::sleep_until;
 
 use super::away::Away;
+use super::errands::{Errands, Local};
 use super::{ClusterCommand, Published};
 use crate::admin::{Readiness, Unready};
 use crate::inbox::{Command, Shards};
@@ -35,8 +35,6 @@ const COMMAND_BYTES_PER_TURN: usize = 1 << 20;
 const LOCAL_ANSWERS_MAX: usize = 1_024;
 /// How often figures that are not counted where they change are read.
 const GAUGE_PAUSE: Duration = Duration::from_secs(1);
-/// How long the shards have for what another node asks.
-const INQUIRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Redis may take over the last words of this node.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -68,21 +66,13 @@ pub(crate) fn run(start: CarrierStart, ready: watch::Sender<Readiness>) -> std::
     Ok(())
 }
 
-/// What the shards here say to another node.
-enum Local {
-    Outcome(InquiryId, Outcome),
-    Called(InquiryId, u64),
-    Acknowledged(InquiryId, Argument),
-    CallEnded(InquiryId),
-}
-
 struct Carrier {
     node: Node,
     link: Link,
     way: redis_link::Way,
     commands: mpsc::Receiver<ClusterCommand>,
     locals: mpsc::Receiver<Local>,
-    local: mpsc::Sender<Local>,
+    errands: Errands,
     can_publish: Arc<AtomicBool>,
     shards: Shards,
     directory: Directory,
@@ -115,7 +105,7 @@ impl Carrier {
             way,
             commands: start.commands,
             locals,
-            local,
+            errands: Errands::new(start.shards.clone(), local),
             can_publish: start.can_publish,
             shards: start.shards,
             directory: start.directory,
@@ -262,7 +252,7 @@ impl Carrier {
 
     fn handle_published(&mut self, ticket: u64, result: Result<u64, redis_link::LinkFault>) {
         let published = match result {
-            Ok(receivers) => Published::Received(receivers),
+            Ok(_) => Published::Received,
             Err(fault) => {
                 self.metrics.publishes_lost(1);
                 Published::Unknown(format!(
@@ -279,6 +269,9 @@ impl Carrier {
     fn handle_command(&mut self, command: ClusterCommand, now: Instant) {
         match command {
             ClusterCommand::Publish(publication, reply) => self.publish(&publication, reply),
+            ClusterCommand::PublishReporting(publication, reply, timeout, parts) => {
+                self.publish_reporting(&publication, reply, timeout, parts, now);
+            }
             ClusterCommand::Subscribe(shard, subscription, ticket) => {
                 self.node.subscribe(shard, subscription, ticket, now);
             }
@@ -286,8 +279,7 @@ impl Carrier {
                 self.node.unsubscribe(shard, &subscription, now);
             }
             ClusterCommand::Ask(ask, timeout, parts) => {
-                self.ask_count += 1;
-                let id = AskId(self.ask_count);
+                let id = self.next_ask();
                 match self.node.ask(id, ask, timeout, now) {
                     Ok(()) => drop(self.asks.insert(id, parts)),
                     // Whoever asked sees that no part comes.
@@ -307,28 +299,55 @@ impl Carrier {
     }
 
     fn publish(&mut self, publication: &Publication, reply: Option<oneshot::Sender<Published>>) {
-        let ticket = reply.is_some().then(|| {
-            self.ticket_count += 1;
-            self.ticket_count
-        });
-        match (self.node.publish(&publication.broadcast, ticket), ticket, reply) {
-            (Ok(()), Some(ticket), Some(reply)) => drop(self.tickets.insert(ticket, reply)),
-            (Ok(()), ..) => {}
-            (Err(fault), _, reply) => {
-                telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
-                if let Some(reply) = reply {
-                    let why = format!("{fault}: clients here got it, other nodes would not survive it");
-                    reply.send(Published::Refused(why)).ok();
-                }
-            }
+        let ticket = reply.map(|reply| self.ticket(reply));
+        if let Err(fault) = self.node.publish(&publication.broadcast, ticket) {
+            self.not_published(ticket, &fault);
         }
+    }
+
+    fn publish_reporting(
+        &mut self,
+        publication: &Publication,
+        reply: oneshot::Sender<Published>,
+        timeout: Duration,
+        parts: mpsc::Sender<Part>,
+        now: Instant,
+    ) {
+        let (id, ticket) = (self.next_ask(), self.ticket(reply));
+        match self.node.publish_reporting(id, &publication.broadcast, Some(ticket), timeout, now) {
+            Ok(()) => drop(self.asks.insert(id, parts)),
+            Err(fault) => self.not_published(Some(ticket), &fault),
+        }
+    }
+
+    fn not_published(&mut self, ticket: Option<u64>, fault: &WireFault) {
+        telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
+        if let Some(reply) = ticket.and_then(|ticket| self.tickets.remove(&ticket)) {
+            let why = format!("{fault}: clients here got it, other nodes would not survive it");
+            reply.send(Published::Refused(why)).ok();
+        }
+    }
+
+    fn next_ask(&mut self) -> AskId {
+        self.ask_count += 1;
+        AskId(self.ask_count)
+    }
+
+    /// By which Redis' answer to a publish finds whoever waits for it.
+    fn ticket(&mut self, reply: oneshot::Sender<Published>) -> u64 {
+        self.ticket_count += 1;
+        self.tickets.insert(self.ticket_count, reply);
+        self.ticket_count
     }
 
     fn handle_local(&mut self, local: Local) {
         match local {
             Local::Outcome(id, outcome) => self.node.handle_outcome(id, outcome),
             Local::Called(id, clients) => self.node.handle_called(id, clients),
-            Local::Acknowledged(id, arguments) => self.node.handle_acknowledged(id, &arguments),
+            Local::Reached(id, reach) => self.node.handle_reached(id, reach),
+            Local::Acknowledged(id, socket, arguments) => {
+                self.node.handle_acknowledged(id, socket, &arguments);
+            }
             Local::CallEnded(id) => self.node.handle_call_ended(id),
         }
     }
@@ -353,68 +372,27 @@ impl Carrier {
         match output {
             Output::Deliver(shards, broadcast) => {
                 let publication = Arc::new(Publication::new(broadcast));
-                self.tell(shards, || Command::Deliver(publication.clone(), None)).await;
+                self.errands.tell(shards, || Command::Deliver(publication.clone(), None)).await;
+            }
+            Output::DeliverReporting(id, shards, broadcast) => {
+                self.errands.deliver(id, shards, broadcast).await
             }
             Output::Confirm(shard, tickets) => {
                 self.shards.inbox(shard).send(Command::Confirmed(tickets)).await.ok();
             }
             Output::Act(operation) => {
                 let operation = Arc::new(operation);
-                self.tell(ShardSet::ALL, || Command::Operate(operation.clone(), oneshot::channel().0)).await;
+                let unheard = || Command::Operate(operation.clone(), oneshot::channel().0);
+                self.errands.tell(ShardSet::ALL, unheard).await;
             }
-            Output::Inquire(id, operation) => self.inquire(id, operation),
-            Output::Call(id, broadcast, timeout) => self.call(id, broadcast, timeout),
+            Output::Inquire(id, operation) => self.errands.inquire(id, operation).await,
+            Output::Call(id, broadcast, timeout) => self.errands.call(id, broadcast, timeout),
             Output::Answer(id, part) => self.answer(id, part),
             Output::Peers(peers) => self.directory.set(peers.iter().filter_map(entry_of).collect()),
             Output::Happening(happening) => self.tell_of(&happening),
             // The link has these.
             Output::Publish { .. } | Output::Subscribe(..) | Output::Unsubscribe(..) | Output::Query(..) => {}
         }
-    }
-
-    /// Hands a command to shards, in order; waits while one is full, which slows Redis down.
-    async fn tell(&self, shards: ShardSet, mut command: impl FnMut() -> Command) {
-        for (inbox, shard) in self.shards.inboxes().iter().zip(0_u8..) {
-            if shards.contains(shard) {
-                // A shard that is gone has no sockets.
-                inbox.send(command()).await.ok();
-            }
-        }
-    }
-
-    fn inquire(&self, id: InquiryId, operation: Operation) {
-        let (shards, local) = (self.shards.clone(), self.local.clone());
-        spawn_local(async move {
-            if let Ok((outcome, _)) = shards.operate(operation, INQUIRY_TIMEOUT).await {
-                local.send(Local::Outcome(id, outcome)).await.ok();
-            }
-        });
-    }
-
-    fn call(&self, id: InquiryId, broadcast: Broadcast, timeout: Duration) {
-        let (shards, local) = (self.shards.clone(), self.local.clone());
-        spawn_local(async move {
-            // One that cannot be made asks nobody: the caller elsewhere has to be told so.
-            let Ok(mut events) = shards.call(broadcast, timeout).await else {
-                local.send(Local::Called(id, 0)).await.ok();
-                return;
-            };
-            let mut asked = 0;
-            while let Some(event) = events.recv().await {
-                let told = match event {
-                    CallEvent::Asked(clients) => {
-                        asked += clients;
-                        continue;
-                    }
-                    CallEvent::AllAsked => Local::Called(id, asked),
-                    CallEvent::Answer(answer) => Local::Acknowledged(id, answer.arguments),
-                    CallEvent::End(..) => Local::CallEnded(id),
-                };
-                if local.send(told).await.is_err() {
-                    return;
-                }
-            }
-        });
     }
 
     fn answer(&mut self, id: AskId, part: Part) {
@@ -510,7 +488,7 @@ impl Carrier {
 /// How much there is to encode for a command.
 fn payload_bytes(command: &ClusterCommand) -> usize {
     match command {
-        ClusterCommand::Publish(publication, _) => {
+        ClusterCommand::Publish(publication, _) | ClusterCommand::PublishReporting(publication, ..) => {
             let event = &publication.broadcast.event;
             event.attachments.iter().map(Bytes::len).sum::<usize>() + event.json.len()
         }

@@ -8,8 +8,8 @@ use broker::Publication;
 use bytes::Bytes;
 use cluster::{Ask, Part};
 use publish::{
-    CallEvent, CallRefused, Claim, Coverage, Dispatch, IdempotencyKey, Receipt, ReportLevel, ServerAnswer,
-    Unavailable,
+    CallEvent, CallRefused, Claim, Coverage, Dispatch, IdempotencyKey, Reach, ReachLater, Receipt,
+    ReportLevel, ServerAnswer, Unavailable,
 };
 use socketio::NamespaceName;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::both::both;
 use super::{ClusterCommand, ClusterHandle, PARTS_MAX, Published};
 use crate::inbox::Shards;
+
+/// How long other nodes may take to say what became of a message.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The shards of this process, and the other nodes.
 #[derive(Clone)]
@@ -35,18 +38,20 @@ impl Dispatch for Nodes {
         let publication = Arc::new(Publication::new(broadcast));
         let (reply, published) = oneshot::channel();
         // Redis first: local fan-out does not wait for it, nor it for local fan-out.
-        let to_redis = ClusterCommand::Publish(publication.clone(), Some(reply));
+        let (to_redis, parts) = match report {
+            ReportLevel::Accepted => (ClusterCommand::Publish(publication.clone(), Some(reply)), None),
+            ReportLevel::Reach => {
+                let (parts, answers) = mpsc::channel(PARTS_MAX);
+                let publication = publication.clone();
+                (ClusterCommand::PublishReporting(publication, reply, REACH_TIMEOUT, parts), Some(answers))
+            }
+        };
         let handed = self.shards.deliver(&publication, report, Some((cluster.commands(), to_redis))).await?;
         match published.await {
-            Ok(Published::Received(listeners)) => {
-                let mut receipt = handed.receipt().await?;
-                if let Some(reach) = &mut receipt.reach {
-                    // Redis says how many connections got it, this node's among them if it listens; what they
-                    // made of it is not known, so the answer is partial.
-                    let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
-                    reach.coverage.nodes_asked = reach.coverage.nodes_asked.max(listeners);
-                }
-                Ok(receipt)
+            Ok(Published::Received) => {
+                let reach =
+                    |parts| ReachLater::new(async { reach_elsewhere(handed.reach().await, parts).await });
+                Ok(Receipt { reach: parts.map(reach) })
             }
             Ok(Published::Refused(why) | Published::Unknown(why)) => Err(Unavailable(why)),
             Err(_) => Err(gone()),
@@ -64,20 +69,24 @@ impl Dispatch for Nodes {
     async fn operate(
         &self,
         operation: Operation,
-        timeout: Duration,
+        wait: Option<Duration>,
     ) -> Result<(Outcome, Coverage), Unavailable> {
-        let Some(cluster) = &self.cluster else { return self.shards.operate(operation, timeout).await };
+        let Some(cluster) = &self.cluster else { return self.shards.operate(operation, wait).await };
         let changes = matches!(operation.action, Action::Join(_) | Action::Leave(_) | Action::Disconnect(_));
         if changes && !cluster.can_publish() {
             return Err(away());
         }
-        let mut parts = ask(cluster, Ask::Operate(operation.clone()), timeout).await?;
-        let (mut total, mut coverage) = self.shards.operate(operation, timeout).await?;
+        let request = match wait {
+            Some(_) => Ask::Operate(operation.clone()),
+            None => Ask::Act(operation.clone()),
+        };
+        let mut parts = ask(cluster, request, wait.unwrap_or_default()).await?;
+        let (mut total, mut coverage) = self.shards.operate(operation, wait).await?;
         while let Some(part) = parts.recv().await {
             match part {
                 Part::Outcome(outcome) => total.add(outcome),
                 Part::End(others) => add(&mut coverage, others),
-                Part::Called(_) | Part::AllCalled | Part::Acknowledged(_) | Part::Served(_) => {}
+                _ => {}
             }
         }
         Ok((total, coverage))
@@ -113,11 +122,11 @@ impl Dispatch for Nodes {
         let mut parts = ask(cluster, request, wait.unwrap_or_default()).await?;
         while let Some(part) = parts.recv().await {
             match part {
-                Part::Served(answer) => {
-                    answers.push(ServerAnswer { node: String::new(), value: answer.json });
+                Part::Served { argument, node } => {
+                    answers.push(ServerAnswer { node: node.as_ref().to_owned(), value: argument.json });
                 }
                 Part::End(others) => add(&mut coverage, others),
-                Part::Outcome(_) | Part::Called(_) | Part::AllCalled | Part::Acknowledged(_) => {}
+                _ => {}
             }
         }
         Ok((answers, coverage))
@@ -135,6 +144,24 @@ impl Dispatch for Nodes {
             cluster.settle(key, answer, window).await;
         }
     }
+}
+
+/// What became of a message here, and at the other nodes.
+async fn reach_elsewhere(mut reach: Reach, mut parts: mpsc::Receiver<Part>) -> Reach {
+    while let Some(part) = parts.recv().await {
+        match part {
+            Part::Reached(there) => {
+                reach.sockets_matched = reach.sockets_matched.saturating_add(there.matched);
+                reach.sockets_written = reach.sockets_written.saturating_add(there.written);
+                let dropped = &mut reach.sockets_dropped;
+                dropped.not_ready = dropped.not_ready.saturating_add(there.not_ready);
+                dropped.queue_full = dropped.queue_full.saturating_add(there.queue_full);
+            }
+            Part::End(others) => add(&mut reach.coverage, others),
+            _ => {}
+        }
+    }
+    reach
 }
 
 /// Adds what is known of the other nodes.

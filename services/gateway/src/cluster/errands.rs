@@ -1,0 +1,117 @@
+//! What the shards here do for other nodes, and say to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter::{Argument, Broadcast, NodeReach, Operation, Outcome};
+use broker::Publication;
+use cluster::{InquiryId, ShardSet};
+use publish::{CallEvent, Dispatch as _};
+use socketio::SocketId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use crate::inbox::{Command, Shards};
+
+/// What the shards here say to another node.
+pub(super) enum Local {
+    Outcome(InquiryId, Outcome),
+    Called(InquiryId, u64),
+    Reached(InquiryId, NodeReach),
+    Acknowledged(InquiryId, Option<SocketId>, Argument),
+    CallEnded(InquiryId),
+}
+
+/// Errands of other nodes: each is handed to the shards in its place of the order, and waited for in a task of its own.
+pub(super) struct Errands {
+    shards: Shards,
+    local: mpsc::Sender<Local>,
+}
+
+impl Errands {
+    /// What the shards say goes to `local`.
+    pub(super) fn new(shards: Shards, local: mpsc::Sender<Local>) -> Self {
+        Self { shards, local }
+    }
+
+    /// Hands a command to shards, in order; waits while one is full, which slows Redis down.
+    pub(super) async fn tell(&self, shards: ShardSet, mut command: impl FnMut() -> Command) {
+        for (inbox, shard) in self.shards.inboxes().iter().zip(0_u8..) {
+            if shards.contains(shard) {
+                // A shard that is gone has no sockets.
+                inbox.send(command()).await.ok();
+            }
+        }
+    }
+
+    /// Has the shards do something in this place of the order; their answers are not waited for.
+    pub(super) async fn inquire(&self, id: InquiryId, operation: Operation) {
+        let operation = Arc::new(operation);
+        let mut answers = Vec::new();
+        self.tell(ShardSet::ALL, || {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            Command::Operate(operation.clone(), reply)
+        })
+        .await;
+        let local = self.local.clone();
+        spawn_local(async move {
+            let mut total = Outcome::default();
+            for answer in answers {
+                // A shard that is gone has no sockets.
+                total.add(answer.await.unwrap_or_default());
+            }
+            local.send(Local::Outcome(id, total)).await.ok();
+        });
+    }
+
+    /// The same for a broadcast.
+    pub(super) async fn deliver(&self, id: InquiryId, shards: ShardSet, broadcast: Broadcast) {
+        let publication = Arc::new(Publication::new(broadcast));
+        let mut answers = Vec::new();
+        self.tell(shards, || {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            Command::Deliver(publication.clone(), Some(reply))
+        })
+        .await;
+        let local = self.local.clone();
+        spawn_local(async move {
+            let mut total = NodeReach::default();
+            for answer in answers {
+                let reach = answer.await.unwrap_or_default();
+                total.matched += u64::from(reach.matched);
+                total.written += u64::from(reach.written);
+                total.not_ready += u64::from(reach.dropped_volatile);
+                total.queue_full += u64::from(reach.dropped_slow);
+            }
+            local.send(Local::Reached(id, total)).await.ok();
+        });
+    }
+
+    pub(super) fn call(&self, id: InquiryId, broadcast: Broadcast, timeout: Duration) {
+        let (shards, local) = (self.shards.clone(), self.local.clone());
+        spawn_local(async move {
+            // One that cannot be made asks nobody: the caller elsewhere has to be told so.
+            let Ok(mut events) = shards.call(broadcast, timeout).await else {
+                local.send(Local::Called(id, 0)).await.ok();
+                return;
+            };
+            let mut asked = 0;
+            while let Some(event) = events.recv().await {
+                let told = match event {
+                    CallEvent::Asked(clients) => {
+                        asked += clients;
+                        continue;
+                    }
+                    CallEvent::AllAsked => Local::Called(id, asked),
+                    CallEvent::Answer(answer) => Local::Acknowledged(id, answer.socket, answer.arguments),
+                    CallEvent::End(..) => Local::CallEnded(id),
+                };
+                if local.send(told).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
