@@ -22,9 +22,9 @@ Written by tests from their own results: \`tests/clients/compatibility.mjs\` say
 scenario of a test, whose name says what is promised; \`yes\` is a test that passed, \`FAILED\` one that did not, and
 \`-\` that the scenario is not run there. \`upgrade\` is polling that moves on to WebSocket.
 
-Clients 1.x and 2.x need \`engine.allow_eio3\`. Three limits are the clients' own; the reference server has them too:
+Clients 1.x and 2.x need \`engine.allow_eio3\`; 1.3 is the one in dpd-clientlib 1.0.0. Two limits are the clients' own,
+with every server:
 
-- 1.x in Node has ASCII text only over polling, as it encodes other text twice there. Over WebSocket every text works.
 - 1.x says the id of the root in every namespace; the server's is \`/chat#\` and that id, as for 2.x.
 - 2.x in a browser sends at most about 100 kB of binary in one attachment over JSONP.
 `;

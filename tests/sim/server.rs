@@ -105,7 +105,7 @@ impl World {
         let (node, now) = (self.connections[connection].witness.shard, self.instant());
         let revision = self.connections[connection].revision;
         let dialect = Dialect::Json(Framing { revision, base64_only: false });
-        let opening = Opening { dialect, token: None, handshake: None, place: None };
+        let opening = Opening::of(dialect);
         let shard = &mut self.nodes[node].shard;
         match up {
             Up::OpenWebSocket => {

@@ -28,8 +28,7 @@ pub(crate) const BENCHES: [Bench; 6] = [
 ];
 
 const MEMBERS: u32 = 1000;
-const OPENING: Opening =
-    Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None, place: None };
+const OPENING: Opening = Opening::of(Dialect::Json(Framing::V4));
 
 /// Takes all and keeps nothing.
 struct Void;

@@ -10,6 +10,7 @@ use socketio::{Assembler, Protocol};
 
 use crate::{
     dialect::Dialect,
+    double_encoding::TextEncoding,
     encoded::Encoded,
     handshake::HandshakeRecord,
     io::{LinkId, PollId},
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) place: Option<Place>,
     /// What is left of the packets that it may send.
     pub(crate) packets: Bucket,
+    /// How it encodes what it pushes over polling.
+    pub(crate) pushed_text: TextEncoding,
     pub(crate) outbox: Outbox,
     pub(crate) assembler: Assembler,
     pub(crate) sockets: SmallVec<[SocketRef; 1]>,

@@ -45,6 +45,8 @@ struct RareForms {
     frames: [OnceLock<Vec<u8>>; RareForm::COUNT],
     /// The packet as MessagePack, which frames and payloads are made of.
     msgpack: OnceLock<Vec<u8>>,
+    /// The text of the packet in ASCII, when it is not.
+    ascii: OnceLock<String>,
 }
 
 /// The frames that differ from those of JSON on revision 4, by their place among the [`RareForms`].
@@ -167,7 +169,7 @@ impl Encoded {
                 self.msgpack().into_iter().for_each(|bytes| payload.push_binary(bytes));
             }
             Dialect::Json(_) | Dialect::MsgPack(_) => {
-                payload.push_text(self.text());
+                payload.push_text(if payload.wants_ascii() { self.ascii() } else { self.text() });
                 self.attachments.iter().for_each(|attachment| payload.push_binary(attachment));
             }
         }
@@ -176,6 +178,17 @@ impl Encoded {
     /// The text of the packet, type digit first.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.buffer[self.text.clone()]).unwrap_or_default()
+    }
+
+    /// The text of the packet, its JSON in ASCII.
+    fn ascii(&self) -> &str {
+        if self.text().is_ascii() {
+            return self.text();
+        }
+        self.rare().ascii.get_or_init(|| {
+            let (kind, packet) = self.text().split_at_checked(1).unwrap_or_default();
+            format!("{kind}{}", socketio::ascii_json(packet))
+        })
     }
 
     /// What the message counts against an outbox, in bytes.

@@ -95,6 +95,12 @@ impl HandshakeRecord {
         }
     }
 
+    /// One parameter of the query of the URL, percent-decoded.
+    pub(crate) fn query_value(&self, key: &str) -> Option<String> {
+        let url = std::str::from_utf8(self.parts()?.url).ok()?;
+        query_value(url.split_once('?')?.1, key)
+    }
+
     fn parts(&self) -> Option<Parts<'_>> {
         let (flags, rest) = self.0.split_first()?;
         let (issued, rest) = rest.split_first_chunk::<8>()?;
@@ -117,6 +123,13 @@ impl fmt::Debug for HandshakeRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HandshakeRecord({} bytes)", self.0.len())
     }
+}
+
+/// The first value of `key` in a query, percent-decoded.
+pub(crate) fn query_value(query: &str, key: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value.into_owned())
 }
 
 fn address_bytes(address: IpAddr) -> usize {

@@ -3,6 +3,7 @@
 mod config;
 mod connection;
 mod dialect;
+mod double_encoding;
 mod encoded;
 mod handshake;
 mod io;

@@ -139,9 +139,9 @@ impl<'a> Packets<'a> {
 }
 
 /// Where a packet lies in a text body, and where the next one starts if there is one.
-pub(crate) struct TextPacket {
-    pub(crate) range: Range<usize>,
-    pub(crate) next: Option<usize>,
+struct TextPacket {
+    range: Range<usize>,
+    next: Option<usize>,
 }
 
 fn separated_packet(text: &str, offset: usize) -> Option<TextPacket> {
@@ -156,7 +156,7 @@ fn separated_packet(text: &str, offset: usize) -> Option<TextPacket> {
 }
 
 /// Finds the packet `<length>:<packet>` at `offset`; `None` at the end of `text`.
-pub(crate) fn counted_packet(text: &str, mut offset: usize) -> Result<Option<TextPacket>, PeerFault> {
+fn counted_packet(text: &str, mut offset: usize) -> Result<Option<TextPacket>, PeerFault> {
     while let Some(rest) = text.get(offset..).filter(|rest| !rest.is_empty()) {
         // The colon of a good length is near; looking no further keeps a body of digits linear.
         let colon = rest.bytes().take(LENGTH_DIGITS_MAX + 1).position(|byte| byte == b':');

@@ -2,21 +2,17 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use crate::{
-    BodyForm, PacketKind, Revision,
-    payload::{SEPARATOR, counted_packet},
-};
+use crate::{BodyForm, PacketKind, Revision, payload::SEPARATOR};
 
 /// Collects packets into the body of one answer.
 ///
-/// Revision 4 joins them by U+001E. Revision 3 counts them, as text until the first binary message and
-/// from then on, if the client takes binary, in its binary form.
+/// Revision 4 joins them by U+001E. Revision 3 counts them: in its binary form if the client takes binary, whether
+/// there is any or not, else as text. Clients 1.3 in browsers take a text answer for an error and ask again at once.
 ///
-/// Source: Engine.IO protocol 4 and 3, HTTP long-polling.
+/// Source: Engine.IO protocol 4 and 3, HTTP long-polling; engine.io 1.x for the choice of the form.
 #[derive(Clone, Debug)]
 pub struct PayloadEncoder {
     revision: Revision,
-    base64_only: bool,
     body: Body,
 }
 
@@ -31,7 +27,17 @@ impl PayloadEncoder {
     /// Starts an empty body. `base64_only` is [`Query::base64`](crate::Query::base64) of the transport's
     /// first request; it makes no difference on revision 4, whose bodies are text always.
     pub fn new(revision: Revision, base64_only: bool) -> Self {
-        Self { revision, base64_only, body: Body::Text(String::new()) }
+        let body = match (revision, base64_only) {
+            (Revision::V3, false) => Body::Framed(Vec::new()),
+            _ => Body::Text(String::new()),
+        };
+        Self { revision, body }
+    }
+
+    /// Whether text should be ASCII where that says the same: of the clients of revision 3, 1.x decodes the packets
+    /// of a text body from UTF-8 once more than 2.x does, and nothing tells which of them asks.
+    pub fn wants_ascii(&self) -> bool {
+        self.revision == Revision::V3 && matches!(self.body, Body::Text(_))
     }
 
     /// Appends a text packet, `packet` being its type digit and its data.
@@ -44,16 +50,13 @@ impl PayloadEncoder {
 
     /// Appends a binary message, `message` being the bytes alone.
     pub fn push_binary(&mut self, message: &[u8]) {
-        if let Body::Text(body) = &mut self.body {
-            if self.revision == Revision::V4 || self.base64_only {
+        match &mut self.body {
+            Body::Text(body) => {
                 let mut packet = String::from(if self.revision == Revision::V4 { "b" } else { "b4" });
                 BASE64_STANDARD.encode_string(message, &mut packet);
-                return push_text(self.revision, body, &packet);
+                push_text(self.revision, body, &packet);
             }
-            self.body = Body::Framed(framed(body));
-        }
-        if let Body::Framed(body) = &mut self.body {
-            push_framed(body, 1, &[&[PacketKind::Message as u8], message]);
+            Body::Framed(body) => push_framed(body, 1, &[&[PacketKind::Message as u8], message]),
         }
     }
 
@@ -94,18 +97,6 @@ fn push_text(revision: Revision, body: &mut String, packet: &str) {
         }
     }
     body.push_str(packet);
-}
-
-/// The packets of `text`, counted text of this encoder's own, in binary form. Going over them again when
-/// the first binary message comes is cheaper than keeping them apart for a case this rare.
-fn framed(text: &str) -> Vec<u8> {
-    let mut body = Vec::with_capacity(text.len() + 64);
-    let mut offset = 0;
-    while let Ok(Some(packet)) = counted_packet(text, offset) {
-        offset = packet.range.end;
-        push_framed(&mut body, 0, &[text[packet.range].as_bytes()]);
-    }
-    body
 }
 
 /// Appends `<marker><digits of the length, one byte 0 to 9 each><ff><parts>`; the length counts bytes.

@@ -174,6 +174,19 @@ fn packets_are_decoded_as_by_the_reference() {
     });
 }
 
+/// The binary form of packets of text.
+fn in_binary_form(packets: &[RawPacket]) -> Raw {
+    let mut body = Vec::new();
+    for packet in packets.iter().map(|packet| packet.packet().unwrap()) {
+        let Data::Text(text) = packet.encode(Revision::V3, true) else { panic!("{packet:?} is not text") };
+        body.push(0);
+        body.extend(text.len().to_string().bytes().map(|digit| digit - b'0'));
+        body.push(0xff);
+        body.extend_from_slice(text.as_bytes());
+    }
+    Raw::Bytes { base64: BASE64_STANDARD.encode(body) }
+}
+
 #[test]
 fn payloads_are_encoded_as_by_the_reference() {
     each_revision(|revision, vectors| {
@@ -196,7 +209,12 @@ fn payloads_are_encoded_as_by_the_reference() {
                 }
                 Revision::V3 => {
                     check(true, case.encoded_b64_text.as_ref().unwrap());
-                    check(false, case.encoded_supports_binary.as_ref().unwrap());
+                    let binary = case.encoded_supports_binary.as_ref().unwrap();
+                    match binary.form() {
+                        BodyForm::Binary => check(false, binary),
+                        // Here every answer to a client that takes binary has that form, as on servers 1.x.
+                        _ => check(false, &in_binary_form(&case.packets)),
+                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Socket.IO: packets, acknowledgements and the namespaces one client has joined, without IO.
 
+mod ascii;
 mod assembler;
 mod decode;
 mod encode;
@@ -11,6 +12,7 @@ mod packet;
 mod pattern;
 mod unescape;
 
+pub use ascii::ascii_json;
 pub use assembler::{Assembler, Incoming};
 pub use decode::{decode, split};
 pub use encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event};

@@ -24,8 +24,7 @@ for (const transport of MIXED_TRANSPORTS) {
     try {
       await Promise.all(sockets.map((socket) => next(socket, "connect")));
       for (const socket of sockets) await join(socket, "mixed");
-      // Over polling 1.x has ASCII only, and so have those who talk with it.
-      const text = transport === "polling" ? "hello" : "hé€😀";
+      const text = "hé€😀";
       for (const [n, speaker] of sockets.entries()) {
         const said = [{ by: MIXED[n], text, files: [someBytes(256).buffer] }, someBytes(3, n).buffer];
         const heard = sockets.filter((each) => each !== speaker).map((each) => next(each, "said"));

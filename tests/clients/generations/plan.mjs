@@ -15,10 +15,12 @@ export const GENERATIONS = [
   { version: "2.5.0", module: "socket.io-client-2.5", speaks: 3 },
   { version: "2.0.4", module: "socket.io-client-2.0", speaks: 3 },
   { version: "1.7.4", module: "socket.io-client-1.7", speaks: 3 },
+  // As dpd-clientlib 1.0.0 carries it, a script for pages.
+  { version: "1.3", module: "./client-1.3.cjs", bundle: "dpd-clientlib/clib", speaks: 3 },
 ];
 
 /** Old versions that run in Chromium too, with their bundle served by the gateway. */
-export const IN_CHROMIUM = GENERATIONS.filter(({ version }) => version === "2.5.0");
+export const IN_CHROMIUM = GENERATIONS.filter(({ version }) => ["2.5.0", "1.7.4", "1.3"].includes(version));
 
 /** Scenarios of ../scenarios.mjs that use nothing but what every generation has. */
 const COMMON = [
@@ -48,16 +50,16 @@ export function scenariosFor(generation) {
 
 /** What scenarios have to know of a client, as the fields of their context. */
 export function traits({ version, speaks }, transport) {
-  const first = version.startsWith("1.");
-  // 1.x does not read its own encoding in the polling bodies of any server.
-  return { speaks, knowsIds: !first, ascii: first && transport === "polling" };
+  // 1.3 is the script for pages everywhere. What upgrades goes on with the base64 that it asked for while it polled.
+  const fewBytes = transport === "jsonp" || (version === "1.3" && transport !== "websocket");
+  return { speaks, fewBytes, knowsIds: !version.startsWith("1.") };
 }
 
 /** Transports of a generation in Chromium: revision 3 has JSONP beside the usual ones. */
 export const CHROMIUM_TRANSPORTS = [...USUAL, "jsonp"];
 
 /** Who chats in one room, over which transports, in which test. */
-export const MIXED = [CURRENT, "2.5.0", "1.7.4"];
+export const MIXED = [CURRENT, "2.5.0", "1.7.4", "1.3"];
 export const MIXED_TRANSPORTS = ["websocket", "polling"];
 export const MIXED_SCENARIO = "chat_in_one_room";
 

@@ -100,8 +100,7 @@ impl World {
         let mut shard = Shard::new(config, StdRng::seed_from_u64(1), now);
         let mut wire = Wire::default();
         let link = wire.new_link(true);
-        let opening =
-            Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None, place: None };
+        let opening = Opening::of(Dialect::Json(Framing::V4));
         let key = shard.open_websocket(link, opening, None, now);
         let mut world = Self {
             shard,

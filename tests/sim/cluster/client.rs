@@ -78,8 +78,7 @@ impl World {
         let link = LinkId(u32::try_from(name).expect("a few clients"));
         let held = self.held(life, shard);
         held.links.insert(link.0, name);
-        let opening =
-            Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None, place: None };
+        let opening = Opening::of(Dialect::Json(Framing::V4));
         let key = held.shard.open_websocket(link, opening, None, now);
         self.clients[name].key = Some((key, link));
         self.end_turn(life, shard);

@@ -12,12 +12,13 @@ use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
 use smallvec::SmallVec;
 use socketio::Assembler;
 
-use super::{Shard, namespaces::query_value};
+use super::Shard;
 use crate::{
     connection::Connection,
     dialect::{Dialect, Framing, Parser},
+    double_encoding::TextEncoding,
     encoded::Encoded,
-    handshake::HandshakeRecord,
+    handshake::{HandshakeRecord, query_value},
     io::{ConnectionKey, Happening, LinkId, Output, Payload},
     outbox::Outbox,
 };
@@ -33,6 +34,8 @@ pub struct Opening {
     /// `token=`, by which a client of revision 3 is let into `/`: the server joins it there, so there is no
     /// packet that could carry it. `None` on revision 4.
     pub token: Option<Box<str>>,
+    /// `t=`, which tells the oldest clients of revision 3 from later ones. `None` on revision 4.
+    pub cache_buster: Option<Box<str>>,
     /// The request, for those who fetch its sockets; set by whoever has read it.
     pub handshake: Option<HandshakeRecord>,
     /// The session's place among those of its client's address; set by whoever counts them.
@@ -40,14 +43,20 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// A client of which nothing more is known than what it speaks.
+    pub const fn of(dialect: Dialect) -> Self {
+        Self { dialect, token: None, cache_buster: None, handshake: None, place: None }
+    }
+
     /// A client of Engine.IO that came in where `parser` is spoken; `raw` is the text that `query` was read from.
     pub fn new(parser: Parser, query: &Query, raw: &str) -> Self {
-        let token = match query.revision {
-            Revision::V3 => query_value(raw, "token").map(Into::into),
+        let of_revision_3 = |key| match query.revision {
+            Revision::V3 => query_value(raw, key).map(Into::into),
             Revision::V4 => None,
         };
+        let (token, cache_buster) = (of_revision_3("token"), of_revision_3("t"));
         let framing = Framing { revision: query.revision, base64_only: query.base64 };
-        Self { dialect: Dialect::new(parser, framing), token, handshake: None, place: None }
+        Self { token, cache_buster, ..Self::of(Dialect::new(parser, framing)) }
     }
 }
 
@@ -96,6 +105,12 @@ impl Shard {
         let connect_timeout = Duration::from_millis(self.limits.connect_timeout_ms.into());
         let bytes_max = self.limits.handshake_bytes.into();
         let handshake = opening.handshake.take().and_then(|handshake| handshake.limited(bytes_max));
+        let pushed_text = match opening.dialect.framing().revision {
+            Revision::V3 => {
+                TextEncoding::of_query(opening.cache_buster.as_deref(), self.engine.eio3_guess_encoding)
+            }
+            Revision::V4 => TextEncoding::Once,
+        };
         let index = self.connections.insert(Connection {
             session: Session::open(opening.dialect.framing().revision, transport, &self.engine, now),
             sid,
@@ -104,6 +119,7 @@ impl Shard {
             place: opening.place.take(),
             packets: Bucket::default(),
             dialect: opening.dialect,
+            pushed_text,
             outbox: Outbox::default(),
             assembler: Assembler::new(),
             sockets: SmallVec::new(),

@@ -10,7 +10,7 @@ use super::{Namespace, Shard};
 use crate::{
     connection::{Held, SocketRef},
     encoded::Encoded,
-    handshake::query_object,
+    handshake::{query_object, query_value},
     io::{ConnectRefusal, Happening, Output},
     policy::Policy,
 };
@@ -37,10 +37,15 @@ impl Shard {
     pub(super) fn connect(&mut self, index: u32, name: &str, data: Option<&str>, now: Instant) {
         let protocol = self.connections[index as usize].protocol();
         let (name, query) = split_query(protocol, name);
+        // 1.3 has no query but that of its handshake, and gives the one of a namespace's URL there.
+        let of_handshake = || match protocol {
+            Protocol::V4 => self.connections[index as usize].handshake.as_ref()?.query_value("token"),
+            Protocol::V5 => None,
+        };
         let (token, auth) = match (query, data) {
             (Some(query), _) => (query_value(query, "token"), Some(query_object(query).into())),
             (None, Some(auth)) => (string_field(auth, "token"), Some(Cow::Borrowed(auth))),
-            (None, None) => (None, None),
+            (None, None) => (of_handshake(), None),
         };
         self.connect_with(index, name, Credentials { token: token.as_deref(), auth }, now);
     }
@@ -266,10 +271,4 @@ pub(super) fn split_query(protocol: Protocol, name: &str) -> (&str, Option<&str>
         (Protocol::V4, Some((name, query))) => (name, Some(query)),
         _ => (name, None),
     }
-}
-
-pub(super) fn query_value(query: &str, key: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == key)
-        .map(|(_, value)| value.into_owned())
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use engineio::{
-    BodyForm, CloseReason, HttpFault, Lane, PayloadEncoder, PeerFault, Revision, SessionId, Transport,
-    decode_body,
+    BodyForm, CloseReason, HttpFault, Lane, Packet, PayloadEncoder, PeerFault, Revision, SessionId,
+    Transport, decode_body,
 };
 
 use super::Shard;
@@ -142,6 +142,10 @@ impl Shard {
             }
             match packet {
                 Ok(packet) => {
+                    let packet = match form {
+                        BodyForm::Text | BodyForm::Form => self.undo_encoding(index, packet),
+                        BodyForm::Binary => packet,
+                    };
                     if self.handle_packet(index, Lane::Main, packet, now) == Flow::Closed {
                         break;
                     }
@@ -154,6 +158,14 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Text bodies of clients 1.x are encoded twice.
+    fn undo_encoding<'a>(&mut self, index: u32, packet: Packet<'a>) -> Packet<'a> {
+        match self.connections.get_mut(index as usize) {
+            Some(connection) => connection.pushed_text.undo(packet),
+            None => packet,
+        }
     }
 
     fn polling_session(&mut self, sid: &SessionId, revision: Revision, now: Instant) -> Result<u32, Refusal> {

@@ -17,9 +17,8 @@ use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, 
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
-pub(crate) const V4: Opening =
-    Opening { dialect: Dialect::Json(Framing::V4), token: None, handshake: None, place: None };
-pub(crate) const V3: Opening = Opening { dialect: Dialect::Json(Framing::V3), ..V4 };
+pub(crate) const V4: Opening = Opening::of(Dialect::Json(Framing::V4));
+pub(crate) const V3: Opening = Opening::of(Dialect::Json(Framing::V3));
 
 pub(crate) struct Broker {
     pub(crate) shard: Shard,
@@ -223,7 +222,7 @@ impl Broker {
         let revision = framing.revision;
         let payload = self.shard.open_polling(opening, self.now);
         self.turn();
-        let text = String::from_utf8(payload.body.to_vec()).unwrap();
+        let text = String::from_utf8_lossy(&payload.body);
         let (sid, _) = SidKey::new(&[7; 32]).verify(&sid_in(&text)).unwrap();
         Polling { sid, revision }
     }

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use engineio::CloseReason;
 use socketio::{Packet, PacketKind};
 
-use crate::harness::{Broker, Socket, V3, V4, websocket_closed};
+use crate::harness::{Broker, Socket, V3, websocket_closed};
 
-const MSGPACK: Opening = Opening { dialect: Dialect::MsgPack(Framing::V4), ..V4 };
+const MSGPACK: Opening = Opening::of(Dialect::MsgPack(Framing::V4));
 const JOIN: &str = r#"["join","r"]"#;
 
 fn packed(kind: PacketKind, id: Option<u64>, data: Option<&str>) -> Vec<u8> {

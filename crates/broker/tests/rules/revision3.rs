@@ -4,7 +4,10 @@ use broker::{AuthConfig, Dialect, Framing, NamespaceConfig, Opening, Parser};
 use engineio::{BodyForm, Query};
 use serde_json::json;
 
-use crate::harness::{Broker, V3, V4, bare, sid_in};
+use crate::harness::{Broker, V3, V4, bare, config, sid_in};
+
+/// A client in Node, or with JSONP.
+const TEXT_ONLY: Opening = Opening::of(Dialect::Json(Framing { base64_only: true, ..Framing::V3 }));
 
 // SHA-256 of "sesame".
 const SESAME: &str = "d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272";
@@ -26,10 +29,12 @@ fn the_main_namespace_is_joined_by_itself_under_the_sid() {
 #[test]
 fn a_polling_handshake_brings_the_main_namespace_along() {
     let mut broker = Broker::dev();
-    let payload = broker.shard.open_polling(V3, broker.now);
+    let payload = broker.shard.open_polling(TEXT_ONLY, broker.now);
     let text = String::from_utf8(payload.body.to_vec()).unwrap();
     let (length, rest) = text.split_once(':').unwrap();
     assert_eq!(&rest[length.parse().unwrap()..], "2:40");
+    let payload = broker.shard.open_polling(V3, broker.now);
+    assert!(payload.body.ends_with(b"}\x00\x02\xff40"), "{payload:?}");
 }
 
 #[test]
@@ -39,7 +44,8 @@ fn the_token_of_the_handshake_lets_into_the_main_namespace() {
         let opening = Opening::new(Parser::Json, &Query::parse(raw), raw);
         let socket = broker.open(opening.clone());
         assert_eq!(broker.received(socket)[1..], [answer], "{raw} over WebSocket");
-        let payload = broker.shard.open_polling(opening, broker.now);
+        let payload =
+            broker.shard.open_polling(Opening { dialect: TEXT_ONLY.dialect, ..opening }, broker.now);
         let text = String::from_utf8(payload.body.to_vec()).unwrap();
         assert!(text.ends_with(&format!("{}:{answer}", answer.len())), "{raw} over polling: {text}");
     };
@@ -112,7 +118,7 @@ fn events_carry_the_query_of_their_namespace_or_not() {
 #[test]
 fn pings_are_answered_over_polling_too() {
     let mut broker = Broker::dev();
-    let polling = broker.open_polling(V3);
+    let polling = broker.open_polling(TEXT_ONLY);
     let poll = broker.poll(polling).unwrap();
     broker.push(polling, "1:2").unwrap();
     assert_eq!(broker.answer(poll).as_deref(), Some("1:3"));
@@ -129,9 +135,8 @@ fn binary_takes_the_forms_of_revision_3() {
     broker.send(websocket, r#"42["join","r"]"#);
     broker.received(websocket);
     let mut polls = Vec::new();
-    for base64_only in [false, true] {
-        let dialect = Dialect::Json(Framing { base64_only, ..Framing::V3 });
-        let polling = broker.open_polling(Opening { dialect, ..V3 });
+    for opening in [V3, TEXT_ONLY] {
+        let polling = broker.open_polling(opening);
         broker.push(polling, r#"14:42["join","r"]"#).unwrap();
         polls.push(broker.poll(polling).unwrap());
     }
@@ -146,6 +151,65 @@ fn binary_takes_the_forms_of_revision_3() {
     assert_eq!((&payloads[0].body[..], payloads[0].form), (&framed[..], BodyForm::Binary));
     let text = format!("39:{head}6:b4AQID");
     assert_eq!((&payloads[1].body[..], payloads[1].form), (text.as_bytes(), BodyForm::Text));
+}
+
+#[test]
+fn text_without_binary_is_polled_in_the_form_that_the_client_takes() {
+    let mut broker = Broker::dev();
+    let polls = [V3, TEXT_ONLY].map(|opening| {
+        let polling = broker.open_polling(opening);
+        broker.poll(polling).unwrap()
+    });
+    broker.publish(&[], r#"["hé😀"]"#);
+    let [binary, text] = polls.map(|poll| broker.payload(poll).unwrap());
+    let framed = [&[0, 1, 3, 255][..], r#"42["hé😀"]"#.as_bytes()].concat();
+    assert_eq!((&binary.body[..], binary.form), (&framed[..], BodyForm::Binary));
+    // 1.x decodes these once more than 2.x; ASCII is the same to both.
+    let escaped = br#"25:42["h\u00e9\ud83d\ude00"]"#;
+    assert_eq!((&text.body[..], text.form), (&escaped[..], BodyForm::Text));
+}
+
+/// A packet of a text body as clients 1.x push it.
+fn encoded_twice(packet: &str) -> String {
+    let text: String = packet.bytes().map(char::from).collect();
+    format!("{}:{text}", text.encode_utf16().count())
+}
+
+fn encoded_once(packet: &str) -> String {
+    format!("{}:{packet}", packet.encode_utf16().count())
+}
+
+#[test]
+fn text_that_clients_1_encode_twice_is_decoded_twice() {
+    let (genuine, doubtful) = (r#"42["hé€😀"]"#, r#"42["Ã©"]"#);
+    let old = || Opening { cache_buster: Some("1795227732773-0".into()), ..V3 };
+    for (opening, guess, pushes) in [
+        (old(), false, vec![(encoded_twice(genuine), genuine), (encoded_once(doubtful), r#"42["é"]"#)]),
+        (V3, true, vec![(encoded_twice(genuine), genuine), (encoded_once(genuine), genuine)]),
+        (V3, true, vec![(encoded_once(genuine), genuine), (encoded_once(doubtful), doubtful)]),
+        (V3, false, vec![(encoded_once(doubtful), doubtful)]),
+    ] {
+        let mut config = config();
+        config.engine.eio3_guess_encoding = guess;
+        let mut broker = Broker::new(config);
+        let hears = broker.connect_in("r");
+        let polling = broker.open_polling(opening.clone());
+        broker.push(polling, r#"14:42["join","r"]"#).unwrap();
+        for (body, expected) in pushes {
+            broker.push(polling, &body).unwrap();
+            assert_eq!(broker.received(hears), [expected], "{body} from {opening:?}, guess {guess}");
+        }
+    }
+}
+
+#[test]
+fn text_over_websocket_is_encoded_once_whatever_the_client() {
+    let mut broker = Broker::dev();
+    let hears = broker.connect_in("r");
+    let socket = broker.open(Opening { cache_buster: Some("1795227732773-0".into()), ..V3 });
+    broker.send(socket, r#"42["join","r"]"#);
+    broker.send(socket, r#"42["Ã©"]"#);
+    assert_eq!(broker.received(hears), [r#"42["Ã©"]"#]);
 }
 
 #[test]

@@ -8,11 +8,15 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::harness::{
-    Frame, Frames, Gateway, Opcode, Replay, Request, Response, Vectors, field, message, payload_3, shape,
+    Frame, Frames, Gateway, Opcode, Replay, Request, Response, Vectors, field, framed_3, message, payload_3,
+    shape,
 };
 
 const POLLING: &str = "/socket.io/?EIO=3&transport=polling";
 const OVER_WEBSOCKET: &str = "/socket.io/?EIO=3&transport=websocket";
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const BINARY: &str = "application/octet-stream";
 
 /// The namespaces of the capture.
 const NAMESPACES: &str = r#"
@@ -25,6 +29,10 @@ name = "/chat"
 
 /// Where the gateway answers otherwise on purpose.
 const DEVIATIONS: &[(&str, &str)] = &[
+    (
+        "text in binary sessions",
+        "every answer without `b64` is `application/octet-stream`, as clients 1.3 need it",
+    ),
     ("JSONP session (j=0)", "script answers are `text/javascript`, which browsers with `nosniff` run"),
     (
         "JSONP without b64: binary payload answer",
@@ -34,7 +42,7 @@ const DEVIATIONS: &[(&str, &str)] = &[
 
 /// Cases that need an option or an application that is not here.
 fn is_left_out(name: &str) -> bool {
-    name.starts_with("option cookie") || DEVIATIONS[1].0 == name
+    name.starts_with("option cookie") || DEVIATIONS[2].0 == name
 }
 
 /// A session of revision 3 over polling.
@@ -90,6 +98,9 @@ fn sessions_of_client_2_are_those_of_the_reference_server() {
 
 /// The packets that an answer holds: those of a payload, or the whole if it is none.
 fn packets(answer: &Response) -> Vec<String> {
+    if answer.header("Content-Type").as_deref() == Some(BINARY) {
+        return framed_3(&answer.body);
+    }
     let text = answer.text();
     let payload = match text.strip_prefix("___eio[").and_then(|rest| rest.split_once("](")) {
         Some((_, script)) => serde_json::from_str(script.strip_suffix(");").unwrap()).unwrap(),
@@ -154,14 +165,17 @@ fn requests_are_answered_as_by_the_reference_server() {
             let shapes = |packets: &[String]| packets.iter().map(|packet| shape(packet)).collect::<Vec<_>>();
             assert_eq!(answer.status, expected["status"], "{name}: {answer:?}");
             assert_eq!(shapes(&found), shapes(&expected_packets), "{name}: {path}");
-            let is_script = answer.text().starts_with("___eio");
+            let is_script = answer.body.starts_with(b"___eio");
             assert_eq!(is_script, expected_body.starts_with("___eio"), "{name}");
             let content_type = if is_script {
                 let index = expected_body.split_once(']').unwrap().0;
                 assert!(answer.text().starts_with(index), "{name}: {answer:?}");
                 Some("text/javascript; charset=UTF-8")
             } else {
-                expected["headers"]["Content-Type"].as_str()
+                match expected["headers"]["Content-Type"].as_str() {
+                    Some(TEXT) if !path.contains("b64=") => Some(BINARY),
+                    other => other,
+                }
             };
             assert_eq!(answer.header("Content-Type").as_deref(), content_type, "{name}");
             let cache = expected["headers"]["cache-control"].as_str();
@@ -173,18 +187,27 @@ fn requests_are_answered_as_by_the_reference_server() {
 }
 
 #[test]
-fn binary_is_polled_in_the_binary_form_and_text_in_the_text_form() {
+fn every_answer_has_the_form_that_the_client_takes() {
     let gateway = Gateway::dev(&[]);
     let session = Session::open(&gateway, "");
-    gateway.publisher().publish(message(&[], "a", r#"["€😀"]"#));
+    let publish_text = || gateway.publisher().publish(message(&[], "a", r#"["€😀"]"#));
+    publish_text();
     let answer = session.poll();
-    // The length counts UTF-16 units: the emoji is two.
-    assert_eq!(answer.text(), "13:42[\"a\",\"€😀\"]");
-    assert_eq!(answer.header("Content-Type").as_deref(), Some("text/plain; charset=UTF-8"));
+    assert_eq!(answer.header("Content-Type").as_deref(), Some(BINARY));
+    let text = "42[\"a\",\"€😀\"]".as_bytes();
+    assert_eq!(answer.body, [&[0, 1, 7, 0xff], text].concat());
+
+    let text_only = Session::open(&gateway, "&b64=1");
+    publish_text();
+    let answer = text_only.poll();
+    assert_eq!(answer.header("Content-Type").as_deref(), Some(TEXT));
+    // ASCII, for clients 1.x decode it once more than 2.x.
+    assert_eq!(answer.text(), "28:42[\"a\",\"\\u20ac\\ud83d\\ude00\"]");
+    session.poll();
 
     publish_binary(&gateway);
     let answer = session.poll();
-    assert_eq!(answer.header("Content-Type").as_deref(), Some("application/octet-stream"));
+    assert_eq!(answer.header("Content-Type").as_deref(), Some(BINARY));
     let length = BINARY_EVENT.len();
     let text = [&[0, (length / 10) as u8, (length % 10) as u8, 0xff], BINARY_EVENT.as_bytes()].concat();
     assert_eq!(answer.body, [&text[..], b"\x01\x04\xff\x04\x01\x02\x03"].concat());
@@ -268,6 +291,29 @@ fn pushes_in_every_form_reach_the_room() {
     assert_eq!(jsonp.push(form, "d=9%3A42%5B%22c%22%2C1%5D").text(), "ok");
     assert_eq!(other.text(), "42[\"c\",1]");
     assert_eq!(packets(&session.poll()), ["42[\"c\",1]"]);
+}
+
+#[test]
+fn pushes_of_clients_1_are_decoded_twice() {
+    let gateway = Gateway::dev(&[]);
+    let mut other = gateway.joined();
+    other.join_room("room");
+    let event = "42[\"é€😀\"]";
+    let doubled: String = event.bytes().map(char::from).collect();
+    let body = format!("{}:{doubled}", doubled.chars().count());
+    for query in ["&t=1795227732773-0&b64=1", "&t=Q7xnQJm&b64=1", "&j=0&b64=1"] {
+        let session = Session::open(&gateway, query);
+        let push = |body: &str| match query.contains("j=") {
+            true => {
+                let field: String = body.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                session.push("application/x-www-form-urlencoded", format!("d={field}"))
+            }
+            false => session.push("text/plain;charset=UTF-8", body),
+        };
+        assert_eq!(push("18:420[\"join\",\"room\"]").text(), "ok");
+        assert_eq!(push(&body).text(), "ok");
+        assert_eq!(other.text(), event, "{query}");
+    }
 }
 
 #[test]

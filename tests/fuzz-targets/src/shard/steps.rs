@@ -274,7 +274,7 @@ fn opening(flags: u8) -> (Revision, Opening) {
     let parser = if flags & 8 == 0 { Parser::Json } else { Parser::MsgPack };
     let dialect = Dialect::new(parser, Framing { revision, base64_only: flags & 2 != 0 });
     let token = (flags & 4 != 0).then(|| "token".into());
-    (revision, Opening { dialect, token, handshake: None, place: None })
+    (revision, Opening { token, ..Opening::of(dialect) })
 }
 
 /// The session that an open packet names.

@@ -28,7 +28,7 @@ pub(crate) use self::{
     http::{Http, Request, Response, unzipped},
     polling::Polling,
     publisher::{Publisher, message},
-    replay::{Replay, payload_3},
+    replay::{Replay, framed_3, payload_3},
     vectors::{Vectors, field, shape},
     websocket::{Frame, Frames, Opcode, WebSocket, masked},
 };

@@ -67,6 +67,25 @@ pub(crate) fn payload_3(payload: &str) -> Vec<String> {
     packets
 }
 
+/// The packets of a binary payload of revision 3; binary ones as the text form has them, `b4` and base64.
+pub(crate) fn framed_3(mut payload: &[u8]) -> Vec<String> {
+    let mut packets = Vec::new();
+    while let [kind, rest @ ..] = payload {
+        let end = rest.iter().position(|byte| *byte == 0xff).unwrap();
+        let length = rest[..end].iter().fold(0, |length, digit| length * 10 + usize::from(*digit));
+        let (packet, after) = rest[end + 1..].split_at(length);
+        packets.push(match kind {
+            0 => String::from_utf8(packet.into()).unwrap(),
+            _ => {
+                let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &packet[1..]);
+                format!("b{}{base64}", packet[0])
+            }
+        });
+        payload = after;
+    }
+    packets
+}
+
 fn packets(payload: &str) -> Vec<String> {
     let is_3 = payload.split_once(':').is_some_and(|(length, _)| length.parse::<usize>().is_ok());
     if is_3 { payload_3(payload) } else { payload.split('\u{1e}').map(str::to_owned).collect() }
