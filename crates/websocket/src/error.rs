@@ -10,9 +10,12 @@ pub enum Fault {
     /// A text message or a close reason that is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
-    /// A message over the limit, by its declared length.
+    /// A message over the limit, by its declared length or by what it inflates to.
     #[error("message too big")]
     TooBig,
+    /// A message that is marked as compressed and is not.
+    #[error("compressed message is not DEFLATE")]
+    NotDeflate,
 }
 
 impl Fault {
@@ -22,7 +25,8 @@ impl Fault {
     pub fn close_code(&self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
-            Self::NotUtf8 => 1007,
+            // RFC 7692 names no code; the reference server's WebSockets take this one.
+            Self::NotUtf8 | Self::NotDeflate => 1007,
             Self::TooBig => 1009,
         }
     }

@@ -1,6 +1,6 @@
 //! Frames of the server: whole messages, unmasked.
 
-use crate::Opcode;
+use crate::{Opcode, header::COMPRESSED};
 
 /// Bytes of the longest header of a server: two, eight of length.
 const SERVER_HEADER_BYTES_MAX: usize = 10;
@@ -16,6 +16,12 @@ impl FrameHeader {
     /// The 2, 4 or 10 bytes to send.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The same for a message whose payload is compressed.
+    pub(crate) fn of_compressed(mut self) -> Self {
+        self.bytes[0] |= COMPRESSED;
+        self
     }
 }
 

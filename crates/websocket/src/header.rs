@@ -7,6 +7,12 @@ pub(crate) const HEADER_BYTES_MAX: usize = 14;
 /// Bytes of payload a control frame may have.
 const CONTROL_BYTES_MAX: u64 = 125;
 
+/// The reserved bit that marks the first frame of a compressed message.
+///
+/// Source: RFC 7692 section 6.
+pub(crate) const COMPRESSED: u8 = 0x40;
+const RESERVED: u8 = 0x70;
+
 /// What a frame is.
 ///
 /// Source: RFC 6455 section 5.2.
@@ -27,7 +33,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    fn from_bits(bits: u8) -> Option<Self> {
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0x0 => Self::Continuation,
             0x1 => Self::Text,
@@ -48,6 +54,8 @@ impl Opcode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientHeader {
     pub(crate) is_final: bool,
+    /// Whether a compressed message begins here.
+    pub(crate) is_compressed: bool,
     pub(crate) opcode: Opcode,
     pub(crate) payload_len: usize,
     pub(crate) mask: [u8; 4],
@@ -56,16 +64,18 @@ pub(crate) struct ClientHeader {
 }
 
 impl ClientHeader {
-    /// Parses the header at the front of `bytes`; `Ok(None)` if it does not end there.
+    /// Parses the header at the front of `bytes`; `Ok(None)` if it does not end there. `deflate` says whether messages
+    /// may be compressed.
     ///
     /// # Errors
     /// [`Fault::Protocol`] with the rule broken; [`Fault::TooBig`] for a length this machine cannot address.
     ///
-    /// Source: RFC 6455 sections 5.1, 5.2 and 5.5.
+    /// Source: RFC 6455 sections 5.1, 5.2 and 5.5; RFC 7692 section 6.1.
     #[inline]
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    pub(crate) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<Self>, Fault> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        if first & 0x70 != 0 {
+        let reserved = if deflate { RESERVED & !COMPRESSED } else { RESERVED };
+        if first & reserved != 0 {
             return Err(Fault::Protocol("reserved bit set"));
         }
         if second & 0x80 == 0 {
@@ -73,6 +83,10 @@ impl ClientHeader {
         }
         let is_final = first & 0x80 != 0;
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(Fault::Protocol("unknown opcode"))?;
+        let is_compressed = first & COMPRESSED != 0;
+        if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Fault::Protocol("compression marked elsewhere than on a first frame"));
+        }
 
         let Some((payload_len, rest)) = payload_len(second & 0x7f, rest)? else { return Ok(None) };
         if opcode.is_control() && (!is_final || payload_len > CONTROL_BYTES_MAX) {
@@ -81,6 +95,7 @@ impl ClientHeader {
         let Some(mask) = rest.first_chunk() else { return Ok(None) };
         Ok(Some(Self {
             is_final,
+            is_compressed,
             opcode,
             payload_len: payload_len.try_into().map_err(|_| Fault::TooBig)?,
             mask: *mask,
@@ -119,11 +134,13 @@ mod tests {
     #[test]
     fn a_header_is_parsed_once_it_is_whole() {
         let check = |bytes: &[u8], is_final, opcode, payload_len| {
-            let header = ClientHeader { is_final, opcode, payload_len, mask: [1, 2, 3, 4], len: bytes.len() };
-            assert_eq!(ClientHeader::parse(bytes), Ok(Some(header)));
-            assert_eq!(ClientHeader::parse(&[bytes, &[9; 3]].concat()), Ok(Some(header)));
+            let mask = [1, 2, 3, 4];
+            let len = bytes.len();
+            let header = ClientHeader { is_final, is_compressed: false, opcode, payload_len, mask, len };
+            assert_eq!(ClientHeader::parse(bytes, false), Ok(Some(header)));
+            assert_eq!(ClientHeader::parse(&[bytes, &[9; 3]].concat(), false), Ok(Some(header)));
             for end in 0..bytes.len() {
-                assert_eq!(ClientHeader::parse(&bytes[..end]), Ok(None));
+                assert_eq!(ClientHeader::parse(&bytes[..end], false), Ok(None));
             }
         };
         check(&[0x81, 0x80, 1, 2, 3, 4], true, Opcode::Text, 0);
@@ -136,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_header_that_breaks_a_rule_is_refused() {
-        let check = |bytes: &[u8], rule| assert_eq!(ClientHeader::parse(bytes), Err(Fault::Protocol(rule)));
+        let check =
+            |bytes: &[u8], rule| assert_eq!(ClientHeader::parse(bytes, false), Err(Fault::Protocol(rule)));
         check(&[0x81, 0x05], "frame of a client not masked");
         for reserved in [0x10, 0x20, 0x40] {
             check(&[0x81 | reserved, 0x80], "reserved bit set");
@@ -151,5 +169,23 @@ mod tests {
         check(&[0x81, 0xfe, 0, 125], "length not in its shortest form");
         check(&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 255, 255], "length not in its shortest form");
         check(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], "top bit of the length set");
+    }
+
+    #[test]
+    fn compression_is_marked_where_it_was_agreed_on_and_on_first_frames_alone() {
+        let check = |first: u8, expected| {
+            let header = ClientHeader::parse(&[first, 0x80, 1, 2, 3, 4], true);
+            assert_eq!(header.map(|header| header.map(|header| header.is_compressed)), expected, "{first:x}");
+        };
+        for first in [0xc1, 0xc2, 0x41, 0x42] {
+            check(first, Ok(Some(true)));
+            check(first & !COMPRESSED, Ok(Some(false)));
+        }
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca] {
+            check(first, Err(Fault::Protocol("compression marked elsewhere than on a first frame")));
+        }
+        for first in [0xa1, 0x91, 0xf1] {
+            check(first, Err(Fault::Protocol("reserved bit set")));
+        }
     }
 }

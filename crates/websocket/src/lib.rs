@@ -1,7 +1,9 @@
-//! RFC 6455 for servers, without IO: messages out of the bytes of a client, frames for the bytes to it.
+//! RFC 6455 for servers, and RFC 7692 without context, without IO: messages out of the bytes of a client, frames for the bytes to it.
 
 mod decoder;
+mod deflate;
 mod error;
+mod extension;
 mod frame;
 mod header;
 mod mask;
@@ -10,7 +12,9 @@ mod message;
 mod peer;
 
 pub use decoder::{Decoder, Step};
+pub use deflate::{Deflater, Inflater};
 pub use error::Fault;
+pub use extension::Deflate;
 pub use frame::{FrameHeader, close_frame, frame, frame_header};
 pub use header::Opcode;
 pub use message::Message;

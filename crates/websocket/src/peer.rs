@@ -28,6 +28,41 @@ pub(crate) fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A masked frame whose payload is `message`, compressed as zlib does it, whether it gets shorter or not.
+pub(crate) fn compressed_frame(first: u8, message: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(message.len() * 2 + 64);
+    let mut compress = flate2::Compress::new(flate2::Compression::default(), false);
+    compress.compress_vec(message, &mut payload, flate2::FlushCompress::Sync).expect("it has room");
+    client_frame(first, payload.strip_suffix(&[0, 0, 0xff, 0xff]).expect("it was flushed"))
+}
+
+/// The payload of a frame of [`client_frame`]'s.
+pub(crate) fn unmasked(frame: &[u8]) -> Vec<u8> {
+    let header = match frame[1] & 0x7f {
+        126 => 8,
+        127 => 14,
+        _ => 6,
+    };
+    let (head, payload) = frame.split_at(header);
+    payload.iter().zip(head[header - 4..].iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+}
+
+/// Frames of the server as if a client had sent them.
+pub(crate) fn masked(mut frames: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let [first, second, rest @ ..] = frames {
+        let (length, rest) = match second {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => panic!("too long for a test"),
+            length => (usize::from(*length), rest),
+        };
+        let (payload, rest) = rest.split_at(length);
+        out.extend(client_frame(*first, payload));
+        frames = rest;
+    }
+    out
+}
+
 /// What the independent client sends.
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {

@@ -20,8 +20,10 @@ mod stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("websocket", stream::websocket),
+    ("websocket_deflate", stream::deflate),
+    ("websocket_extension", stream::extension),
     ("engine_packet", engine::packet),
     ("engine_payload", engine::payload),
     ("engine_query", engine::query),

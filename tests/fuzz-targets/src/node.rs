@@ -13,8 +13,9 @@ use crate::{
     redis::clients_take,
 };
 
-/// What one call of a node may have it do. Nothing here asks for more than a few things at once.
-const OUTPUTS_MAX: usize = 200;
+/// Steps of one turn, and what each of them may have a node do. Nothing here asks for more than a few things at once.
+const STEPS_PER_TURN: usize = 16;
+const OUTPUTS_PER_STEP: usize = 8;
 /// Pauses between what happens, in ms.
 const PAUSES_MS: [u64; 4] = [0, 1, 500, 10_000];
 
@@ -23,8 +24,13 @@ pub(crate) fn node(bytes: &[u8]) {
     let mut program = Program::new(bytes);
     let Some(selector) = program.byte() else { return };
     let mut world = World::new(selector);
-    while let Some(step) = world.step(&mut program) {
-        step.then(|| world.settle());
+    let mut steps = 0;
+    while let Some(ends) = world.step(&mut program) {
+        steps += 1;
+        if ends || steps == STEPS_PER_TURN {
+            steps = 0;
+            world.settle();
+        }
     }
 }
 
@@ -113,7 +119,7 @@ impl World {
         for _ in 0..4 {
             self.node.flush();
             let outputs: Vec<Output> = std::iter::from_fn(|| self.node.poll_output()).collect();
-            assert!(outputs.len() < OUTPUTS_MAX, "{} outputs at once", outputs.len());
+            assert!(outputs.len() < STEPS_PER_TURN * OUTPUTS_PER_STEP, "{} outputs at once", outputs.len());
             if outputs.is_empty() {
                 return;
             }

@@ -11,6 +11,13 @@ const TEXT_BYTES_MAX: usize = 2_000;
 const PROGRAMS: u64 = 64;
 const PROGRAM_BYTES_MAX: usize = 400;
 
+/// What browsers and Node offer, and every parameter.
+const OFFERS: [&str; 3] = [
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_no_context_takeover",
+    "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits=\"9\"; server_max_window_bits=15",
+];
+
 /// What the vectors hold, whatever they say of it.
 struct Vectors {
     texts: Vec<String>,
@@ -33,7 +40,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             .chain(blobs().map(|blob| client_frame(0x82, &blob)))
             .chain(texts().take(50).map(fragments))
             .map(|stream| with(&[16], stream))
+            .chain(texts().step_by(16).map(|text| with(&[16 + 128], compressed_frame(&text))))
             .collect(),
+        "websocket_deflate" => {
+            texts().chain(blobs()).step_by(16).map(|message| with(&[1], message)).collect()
+        }
+        "websocket_extension" => OFFERS.iter().map(|offer| offer.as_bytes().to_vec()).collect(),
         "engine_packet" | "json" => texts().chain(blobs()).collect(),
         "engine_payload" => {
             let text = (0..4).flat_map(|form| texts().map(move |text| [&[form | 4], &*text].concat()));
@@ -87,6 +99,17 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend(mask);
     frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
+}
+
+/// A text message, compressed where that makes it shorter, as a client would send it.
+fn compressed_frame(text: &[u8]) -> Vec<u8> {
+    let frame = websocket::Deflater::default().deflate(&websocket::frame(websocket::Opcode::Text, text), 1);
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    client_frame(frame[0], &frame[header..])
 }
 
 /// A text in two fragments, with a ping between them, and the end.

@@ -1,6 +1,6 @@
 //! A client as the gateway knows it: what it may name when it calls the shard.
 
-use broker::{ConnectionKey, LinkId, PollId};
+use broker::{ConnectionKey, LinkId};
 use engineio::{Revision, SessionId};
 
 /// One client. It stays in the list when it is gone: late calls are part of the game.
@@ -10,7 +10,6 @@ pub(super) struct Client {
     pub(super) sid: Option<SessionId>,
     /// Its WebSocket, whether in force or beside polling.
     pub(super) link: Option<(ConnectionKey, LinkId)>,
-    pub(super) poll: Option<(ConnectionKey, PollId)>,
     /// A push whose body is still to come.
     pub(super) push: Option<ConnectionKey>,
 }

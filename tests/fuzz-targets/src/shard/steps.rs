@@ -142,7 +142,7 @@ impl World {
         let key = self.shard.open_websocket(link, opening, None, self.now);
         self.wire.own(key, link);
         let link = Some((key, link));
-        self.clients.push(Client { revision, sid: None, link, poll: None, push: None });
+        self.clients.push(Client { revision, sid: None, link, push: None });
     }
 
     fn open_polling(&mut self, flags: u8) {
@@ -152,25 +152,21 @@ impl World {
         let (revision, opening) = opening(flags);
         let payload = self.shard.open_polling(opening, self.now);
         let sid = Some(sid_in(&payload.body));
-        self.clients.push(Client { revision, sid, link: None, poll: None, push: None });
+        self.clients.push(Client { revision, sid, link: None, push: None });
     }
 
     fn poll(&mut self, client: u8) {
         let Some(&mut Client { revision, sid: Some(sid), .. }) = self.client(client) else { return };
         let poll: PollId = self.wire.new_poll(revision);
-        match self.shard.poll(&sid, revision, poll, self.now) {
-            Ok(key) => {
-                if let Some(client) = self.client(client) {
-                    client.poll = Some((key, poll));
-                }
-            }
-            Err(_) => self.wire.forget_poll(poll),
+        if self.shard.poll(&sid, revision, poll, self.now).is_err() {
+            self.wire.forget_poll(poll);
         }
     }
 
+    /// A client gives up its poll. One that the shard has ended in this turn is still to be answered.
     fn lose_poll(&mut self, client: u8) {
-        let waiting = self.client(client).and_then(|client| client.poll.take());
-        if let Some((key, poll)) = waiting.filter(|(_, poll)| self.wire.is_waiting(*poll)) {
+        let Some(&mut Client { sid: Some(sid), .. }) = self.client(client) else { return };
+        if let Some((key, poll)) = self.shard.waiting_poll(&sid) {
             self.wire.forget_poll(poll);
             self.shard.handle_poll_lost(key, poll, self.now);
         }

@@ -66,10 +66,6 @@ impl Wire {
         self.polls.remove(&poll);
     }
 
-    pub(super) fn is_waiting(&self, poll: PollId) -> bool {
-        self.polls.contains_key(&poll)
-    }
-
     pub(super) fn own(&mut self, owner: ConnectionKey, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.owner = Some(owner);
