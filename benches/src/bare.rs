@@ -19,7 +19,7 @@ use mio::{
 };
 use slab::Slab;
 use smallvec::SmallVec;
-use websocket::{Decoder, Message, Opcode, frame};
+use websocket::{Decoder, Inflater, Message, Opcode, frame};
 
 use crate::wire;
 
@@ -135,11 +135,14 @@ impl Bare {
     }
 
     fn take(&mut self, index: usize, mut bytes: &mut [u8]) {
+        let mut inflater = Inflater::new();
         while !bytes.is_empty()
             && let Some(peer) = self.peers.get_mut(index)
         {
             let mut decoder = std::mem::take(&mut peer.decoder);
-            let Ok(step) = decoder.decode(bytes, MESSAGE_BYTES_MAX) else { return self.remove(index) };
+            let Ok(step) = decoder.decode(bytes, MESSAGE_BYTES_MAX, &mut inflater) else {
+                return self.remove(index);
+            };
             let consumed = step.consumed;
             match step.message {
                 Some(Message::Text(text)) => self.take_packet(index, &text),

@@ -152,11 +152,11 @@ mod tests {
         let mut bytes = Vec::new();
         put_text(&mut bytes, &text);
         put_close(&mut bytes);
-        let mut decoder = websocket::Decoder::new();
-        let step = decoder.decode(&mut bytes, 1000).unwrap();
+        let (mut decoder, mut inflater) = (websocket::Decoder::new(), websocket::Inflater::new());
+        let step = decoder.decode(&mut bytes, 1000, &mut inflater).unwrap();
         assert_eq!(step.message, Some(websocket::Message::Text(text.into())));
         let at = step.consumed;
-        let step = decoder.decode(&mut bytes[at..], 1000).unwrap();
+        let step = decoder.decode(&mut bytes[at..], 1000, &mut inflater).unwrap();
         assert_eq!(step.message, Some(websocket::Message::Close(None)));
     }
 

@@ -76,6 +76,7 @@ impl Node {
             owner: Owner { node: 0, shard: u8::try_from(index).expect("a few shards") },
             sid_key: SidKey::new(&SECRET),
             subscriptions: plan.subscriptions,
+            deflate_bytes_min: 1024,
         };
         let shard = Shard::new(config, StdRng::from_rng(rng), now);
         let wire = Wire { rng: StdRng::from_rng(rng), links: BTreeMap::new(), effects: Vec::new() };
@@ -143,7 +144,7 @@ impl World {
     fn open_probe(&mut self, connection: usize, node: usize, sid: &SessionId) {
         let (revision, now) = (self.connections[connection].revision, self.instant());
         let link = self.nodes[node].open_link(connection);
-        match self.nodes[node].shard.open_probe(sid, revision, link, now) {
+        match self.nodes[node].shard.open_probe(sid, revision, link, None, now) {
             Ok(key) => {
                 let served = &mut self.connections[connection].served;
                 (served.key, served.link) = (Some(key), Some(link));

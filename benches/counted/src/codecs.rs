@@ -6,7 +6,7 @@ use adapter::{Broadcast, Delivery, Event, Flags, Targets, Uid, classic};
 use bytes::Bytes;
 use engineio::{BodyForm, Revision};
 use socketio::{DecodeLimits, NamespaceName, RoomName};
-use websocket::{Decoder, frame_header};
+use websocket::{Decoder, Inflater, frame_header};
 
 use crate::{Bench, Counted};
 
@@ -38,11 +38,11 @@ fn websocket_decode() -> Counted {
     frame.extend(MASK);
     frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     let mut scratch = frame.clone();
-    let mut decoder = Decoder::new();
+    let (mut decoder, mut inflater) = (Decoder::new(), Inflater::new());
     Counted::new(MESSAGES, move || {
         for _ in 0..MESSAGES {
             scratch.copy_from_slice(&frame);
-            let step = decoder.decode(&mut scratch, 1_000_000).expect("the frame is right");
+            let step = decoder.decode(&mut scratch, 1_000_000, &mut inflater).expect("the frame is right");
             assert!(black_box(step).message.is_some(), "the frame is whole");
         }
     })

@@ -128,6 +128,7 @@ fn shard() -> Shard {
         owner: Owner { node: 1, shard: 2 },
         sid_key: SidKey::new(&[7; 32]),
         subscriptions: Subscriptions::NotNeeded,
+        deflate_bytes_min: 1024,
     };
     Shard::new(config, StdRng::seed_from_u64(1), Instant::now())
 }

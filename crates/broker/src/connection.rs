@@ -7,6 +7,7 @@ use engineio::{Data, Packet, PacketKind, Session, SessionId, Transport};
 use rooms::SocketKey;
 use smallvec::SmallVec;
 use socketio::{Assembler, Protocol};
+use websocket::Deflate;
 
 use crate::{
     dialect::Dialect,
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) handshake: Option<HandshakeRecord>,
     pub(crate) dialect: Dialect,
+    /// What was agreed on for its WebSocket, if messages may be compressed there.
+    pub(crate) deflate: Option<Deflate>,
     /// Its place among the sessions of its client's address, given back when it is forgotten.
     #[expect(dead_code, reason = "its drop gives the place back")]
     pub(crate) place: Option<Place>,

@@ -9,9 +9,12 @@ use std::{
 use adapter::{Broadcast, Event};
 use bytes::Bytes;
 use engineio::{Data, PayloadEncoder, Revision};
-use websocket::{Opcode, frame_header};
+use websocket::{Deflate, Opcode, frame_header};
 
-use crate::dialect::{Dialect, Framing};
+use crate::{
+    compression::Compressor,
+    dialect::{Dialect, Framing},
+};
 
 /// Room kept in front of a message for its WebSocket header, which is known only when the message is.
 const HEADER_BYTES_MAX: usize = 10;
@@ -43,6 +46,8 @@ pub struct Encoded {
 struct RareForms {
     /// The frames of each [`RareForm`].
     frames: [OnceLock<Vec<u8>>; RareForm::COUNT],
+    /// The same frames and, last, the usual ones, compressed.
+    deflated: [OnceLock<Vec<u8>>; RareForm::COUNT + 1],
     /// The packet as MessagePack, which frames and payloads are made of.
     msgpack: OnceLock<Vec<u8>>,
     /// The text of the packet in ASCII, when it is not.
@@ -126,13 +131,7 @@ impl Encoded {
     }
 
     fn rare_frames(&self, dialect: Dialect) -> &[u8] {
-        let form = match dialect {
-            Dialect::Json(framing) if !self.attachments.is_empty() && framing != Framing::V4 => {
-                RareForm::Attachments(framing)
-            }
-            Dialect::MsgPack(framing) if self.is_message() => RareForm::MsgPack(framing),
-            Dialect::Json(_) | Dialect::MsgPack(_) => return &self.buffer[self.start..],
-        };
+        let Some(form) = self.rare_form(dialect) else { return &self.buffer[self.start..] };
         self.rare().frames[form.place()].get_or_init(|| {
             let mut out = Vec::new();
             for message in self.messages(form) {
@@ -143,6 +142,27 @@ impl Encoded {
             }
             out
         })
+    }
+
+    fn rare_form(&self, dialect: Dialect) -> Option<RareForm> {
+        match dialect {
+            Dialect::Json(framing) if !self.attachments.is_empty() && framing != Framing::V4 => {
+                Some(RareForm::Attachments(framing))
+            }
+            Dialect::MsgPack(framing) if self.is_message() => Some(RareForm::MsgPack(framing)),
+            Dialect::Json(_) | Dialect::MsgPack(_) => None,
+        }
+    }
+
+    /// The bytes for a WebSocket on which messages may be compressed.
+    pub(crate) fn deflated(&self, dialect: Dialect, agreed: Deflate, compressor: &mut Compressor) -> &[u8] {
+        let frames = self.frames(dialect);
+        // Raw bytes are no messages.
+        if self.text.is_empty() || !compressor.takes(frames, agreed) {
+            return frames;
+        }
+        let place = self.rare_form(dialect).map_or(RareForm::COUNT, RareForm::place);
+        self.rare().deflated[place].get_or_init(|| compressor.compress(frames))
     }
 
     /// The WebSocket messages of a rare form.

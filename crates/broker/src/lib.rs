@@ -1,5 +1,6 @@
 //! One shard: sessions, namespaces, rooms and outboxes behind inputs and outputs, without IO.
 
+mod compression;
 mod config;
 mod connection;
 mod dialect;

@@ -35,6 +35,7 @@ use socketio::{DecodeLimits, NamespaceName};
 use self::{calls::Calls, polling::ProbeAnswer};
 pub use self::{calls::TooManyCalls, delivery::Reach, lifecycle::Opening, packets::Flow, polling::Refusal};
 use crate::{
+    compression::Compressor,
     config::{LimitsConfig, NamespaceConfig},
     connection::Connection,
     encoded::Encoded,
@@ -67,6 +68,8 @@ pub struct ShardConfig {
     pub sid_key: SidKey,
     /// Whether joins wait for subscriptions.
     pub subscriptions: Subscriptions,
+    /// How long a message must be to be compressed, where a client and we have agreed on that, in bytes.
+    pub deflate_bytes_min: u32,
 }
 
 /// One namespace with the sockets that this shard has in it.
@@ -112,6 +115,7 @@ pub struct Shard {
     wheel: Wheel,
     due: Vec<(u32, Tick)>,
     spares: Spares,
+    compressor: Compressor,
     /// Connections with something to write, each once.
     dirty: Vec<u32>,
     /// Connections whose outbox overflowed in this turn.
@@ -156,6 +160,7 @@ impl Shard {
             wheel: Wheel::new(now),
             due: Vec::new(),
             spares: Spares::default(),
+            compressor: Compressor::new(config.deflate_bytes_min),
             dirty: Vec::new(),
             overflowed: Vec::new(),
             doomed: Vec::new(),

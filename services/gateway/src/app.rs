@@ -209,6 +209,7 @@ fn prepare(
                     None => Subscriptions::NotNeeded,
                     Some(_) => Subscriptions::Confirmed,
                 },
+                deflate_bytes_min: config.client.websocket_compression_min_bytes,
             },
             client: config.client.clone(),
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms.into()),

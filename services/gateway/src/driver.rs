@@ -29,6 +29,7 @@ use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
 use telemetry::ShardMetrics;
 use tokio::sync::{mpsc, oneshot};
+use websocket::Inflater;
 
 use self::{
     backlog::Backlog,
@@ -85,6 +86,8 @@ pub(crate) struct Driver {
     /// Where the answers of calls go.
     calls: HashMap<CallId, Reporter>,
     scratch: Vec<u8>,
+    /// What the compressed messages of all links are inflated by.
+    inflater: Inflater,
     /// Links with bytes left unread in the last turn, and whether the listener has connections left.
     unread: VecDeque<LinkId>,
     unaccepted: bool,
@@ -141,6 +144,7 @@ impl Driver {
             pushes: HashMap::new(),
             calls: HashMap::new(),
             scratch: vec![0; SCRATCH_BYTES],
+            inflater: Inflater::new(),
             unread: VecDeque::new(),
             unaccepted: false,
             ended: Vec::new(),

@@ -21,6 +21,7 @@ use publish::{
 use smallvec::SmallVec;
 use socketio::NamespaceName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use websocket::Deflate;
 
 use crate::{
     calls::{self, Reporter},
@@ -109,8 +110,8 @@ pub(crate) struct Adoption {
 pub(crate) enum Purpose {
     /// A session of its own.
     Open(Opening),
-    /// The upgrade of a polling session.
-    Probe { sid: SessionId, revision: Revision },
+    /// The upgrade of a polling session, with what was agreed on if messages may be compressed.
+    Probe { sid: SessionId, revision: Revision, deflate: Option<Deflate> },
 }
 
 /// Whose session a sid names.

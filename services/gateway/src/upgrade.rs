@@ -6,6 +6,7 @@ use broker::Opening;
 use bytes::Bytes;
 use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport};
 use http::StatusCode;
+use websocket::Deflate;
 
 use crate::{config::ClientConfig, http::cors, inbox::Ownership};
 
@@ -22,7 +23,7 @@ pub(crate) enum Verdict {
     /// A session of its own; the bytes are the 101 answer.
     Open(Opening, Bytes),
     /// The upgrade of the polling session with this sid, on this shard.
-    Probe { sid: SessionId, shard: u8, revision: Revision, greeting: Bytes },
+    Probe { sid: SessionId, shard: u8, revision: Revision, deflate: Option<Deflate>, greeting: Bytes },
     /// For the gateway with this number, which owns the session.
     Elsewhere(u16),
     /// Not for us.
@@ -119,19 +120,32 @@ pub(crate) fn judge(
             return fault(HttpFault::Forbidden);
         }
     }
-    let greeting = match switching_protocols(request, client) {
+    let deflate = client.websocket_compression.then(|| offered_deflate(request)).flatten();
+    let greeting = match switching_protocols(request, client, deflate) {
         Ok(greeting) => greeting,
         Err(refused) => return Verdict::Refuse(refused),
     };
-    let opening = Opening::new(client.parser, &query, request.query);
     match probe {
-        Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, greeting },
-        None => Verdict::Open(opening, greeting),
+        Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, deflate, greeting },
+        None => {
+            let opening = Opening::new(client.parser, &query, request.query);
+            Verdict::Open(Opening { deflate, ..opening }, greeting)
+        }
     }
 }
 
+/// What can be agreed on of the compression that the client offers, in the first header of that name.
+fn offered_deflate(request: &UpgradeRequest<'_>) -> Option<Deflate> {
+    let offers = (request.header)("sec-websocket-extensions")?;
+    Deflate::negotiate(std::str::from_utf8(offers).ok()?)
+}
+
 /// The 101 answer.
-fn switching_protocols(request: &UpgradeRequest<'_>, client: &ClientConfig) -> Result<Bytes, Refused> {
+fn switching_protocols(
+    request: &UpgradeRequest<'_>,
+    client: &ClientConfig,
+    deflate: Option<Deflate>,
+) -> Result<Bytes, Refused> {
     let header = |name| (request.header)(name).and_then(|value| std::str::from_utf8(value).ok());
     // A key is the base64 of 16 bytes.
     let key = header("sec-websocket-key").map(str::trim).filter(|key| key.len() == 24 && key.ends_with("=="));
@@ -147,6 +161,10 @@ fn switching_protocols(request: &UpgradeRequest<'_>, client: &ClientConfig) -> R
     // The first sub-protocol offered is chosen, as the reference server does.
     if let Some(protocol) = header("sec-websocket-protocol").and_then(|offered| offered.split(',').next()) {
         write!(answer, "Sec-WebSocket-Protocol: {}\r\n", protocol.trim()).expect("a String takes all text");
+    }
+    if let Some(deflate) = deflate {
+        write!(answer, "Sec-WebSocket-Extensions: {}\r\n", deflate.answer())
+            .expect("a String takes all text");
     }
     for (name, value) in cors::headers(&client.cors, header("origin")) {
         write!(answer, "{name}: {value}\r\n").expect("a String takes all text");
@@ -165,13 +183,17 @@ mod tests {
     const VERSION: (&str, &str) = ("sec-websocket-version", "13");
 
     fn verdict(target: &str, headers: &[(&'static str, &'static str)]) -> Verdict {
+        let mut client = ClientConfig::default();
+        client.cors.origins = vec!["https://good.example".into()];
+        verdict_by(&client, target, headers)
+    }
+
+    fn verdict_by(client: &ClientConfig, target: &str, headers: &[(&'static str, &'static str)]) -> Verdict {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let find =
             |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.as_bytes());
         let request = UpgradeRequest { path, query, header: &find };
-        let mut client = ClientConfig::default();
-        client.cors.origins = vec!["https://good.example".into()];
-        judge(&request, &client, &EngineConfig::default(), |sid| match sid {
+        judge(&request, client, &EngineConfig::default(), |sid| match sid {
             "foreign" => Ownership::Node(2),
             _ => Ownership::Nobody,
         })
@@ -203,6 +225,26 @@ mod tests {
         let text = String::from_utf8(greeting.to_vec()).unwrap();
         assert!(text.contains("Sec-WebSocket-Protocol: a\r\n"), "{text}");
         assert!(text.to_ascii_lowercase().contains("access-control-allow-origin: https://good.example\r\n"));
+    }
+
+    #[test]
+    fn compression_is_agreed_on_only_where_it_is_configured() {
+        let headers =
+            [KEY, VERSION, ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")];
+        let answer = |client: &ClientConfig| {
+            let Verdict::Open(opening, greeting) =
+                verdict_by(client, "/socket.io/?EIO=4&transport=websocket", &headers)
+            else {
+                panic!("refused")
+            };
+            let text = String::from_utf8(greeting.to_vec()).unwrap();
+            let agreed =
+                text.contains("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover");
+            assert_eq!(opening.deflate.is_some(), agreed, "{text}");
+            agreed
+        };
+        assert!(!answer(&ClientConfig::default()));
+        assert!(answer(&ClientConfig { websocket_compression: true, ..ClientConfig::default() }));
     }
 
     #[test]

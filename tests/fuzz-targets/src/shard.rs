@@ -29,6 +29,8 @@ const SECRET: [u8; 32] = [7; 32];
 /// What may wait for one client, and the longest message that any step makes.
 const OUTBOX_BYTES: u32 = 4_000;
 const MESSAGE_BYTES_MAX: usize = 2_000;
+/// Short enough that the bystander gets something compressed, and too long for all but messages.
+const DEFLATE_BYTES_MIN: u32 = 32;
 /// Clients of one program; more would only take longer.
 const CLIENTS_MAX: usize = 12;
 /// Steps of one program, likewise.
@@ -95,12 +97,14 @@ impl World {
             owner: Owner { node: 1, shard: 2 },
             sid_key: SidKey::new(&SECRET),
             subscriptions,
+            deflate_bytes_min: DEFLATE_BYTES_MIN,
         };
         let now = Instant::now();
         let mut shard = Shard::new(config, StdRng::seed_from_u64(1), now);
         let mut wire = Wire::default();
-        let link = wire.new_link(true);
-        let opening = Opening::of(Dialect::Json(Framing::V4));
+        let link = wire.new_link(true, true);
+        let deflate = websocket::Deflate::negotiate("permessage-deflate");
+        let opening = Opening { deflate, ..Opening::of(Dialect::Json(Framing::V4)) };
         let key = shard.open_websocket(link, opening, None, now);
         let mut world = Self {
             shard,
@@ -178,7 +182,7 @@ impl World {
     /// What is published to the bystander reaches it.
     fn check_bystander(&mut self) {
         self.ticks += 1;
-        let json = format!("[\"tick\",{}]", self.ticks);
+        let json = format!("[\"tick\",{},\"{}\"]", self.ticks, "again ".repeat(5));
         let reach =
             self.shard.deliver(&publication("/quiet", &["room"], Delivery::Reliable, &json, Vec::new()));
         assert_eq!((reach.matched, reach.written), (1, 1));

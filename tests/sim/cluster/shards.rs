@@ -88,6 +88,7 @@ impl Held {
             owner: Owner { node, shard },
             sid_key: SidKey::new(&[7; 32]),
             subscriptions: Subscriptions::Confirmed,
+            deflate_bytes_min: 1024,
         };
         let shard = Shard::new(config, StdRng::from_rng(rng), now);
         Self { shard, wire: Wire::default(), links: BTreeMap::new() }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
 use smallvec::SmallVec;
 use socketio::Assembler;
+use websocket::Deflate;
 
 use super::Shard;
 use crate::{
@@ -36,6 +37,8 @@ pub struct Opening {
     pub token: Option<Box<str>>,
     /// `t=`, which tells the oldest clients of revision 3 from later ones. `None` on revision 4.
     pub cache_buster: Option<Box<str>>,
+    /// What was agreed on if messages may be compressed; set by whoever has answered the request for a WebSocket.
+    pub deflate: Option<Deflate>,
     /// The request, for those who fetch its sockets; set by whoever has read it.
     pub handshake: Option<HandshakeRecord>,
     /// The session's place among those of its client's address; set by whoever counts them.
@@ -45,7 +48,7 @@ pub struct Opening {
 impl Opening {
     /// A client of which nothing more is known than what it speaks.
     pub const fn of(dialect: Dialect) -> Self {
-        Self { dialect, token: None, cache_buster: None, handshake: None, place: None }
+        Self { dialect, token: None, cache_buster: None, deflate: None, handshake: None, place: None }
     }
 
     /// A client of Engine.IO that came in where `parser` is spoken; `raw` is the text that `query` was read from.
@@ -119,6 +122,7 @@ impl Shard {
             place: opening.place.take(),
             packets: Bucket::default(),
             dialect: opening.dialect,
+            deflate: opening.deflate,
             pushed_text,
             outbox: Outbox::default(),
             assembler: Assembler::new(),

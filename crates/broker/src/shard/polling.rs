@@ -7,6 +7,7 @@ use engineio::{
     BodyForm, CloseReason, HttpFault, Lane, Packet, PayloadEncoder, PeerFault, Revision, SessionId,
     Transport, decode_body,
 };
+use websocket::Deflate;
 
 use super::Shard;
 use crate::{
@@ -200,7 +201,8 @@ impl Shard {
         }
     }
 
-    /// Opens the WebSocket `link` beside a polling session; its upgrade request is the caller's to answer.
+    /// Opens the WebSocket `link` beside a polling session; its upgrade request is the caller's to answer, with what
+    /// was agreed on in `deflate`.
     ///
     /// # Errors
     /// [`Refusal::Fault`] as [`Self::check_upgrade`], or [`Refusal::Busy`]; the link is then the caller's
@@ -210,6 +212,7 @@ impl Shard {
         sid: &SessionId,
         revision: Revision,
         link: LinkId,
+        deflate: Option<Deflate>,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
         self.check_upgrade(sid, revision)?;
@@ -219,6 +222,7 @@ impl Shard {
             return Err(Refusal::Busy);
         }
         connection.probe = Some(link);
+        connection.deflate = deflate;
         let key = ConnectionKey { index, generation: connection.generation };
         self.arm(index);
         Ok(key)

@@ -6,6 +6,7 @@ use engineio::{CloseReason, Expired, Transport};
 
 use super::{LINK_KEY, Shard, calls::CALLS_KEY, polling::ProbeAnswer};
 use crate::{
+    compression::Form,
     dialect::{Dialect, Framing},
     io::{ConnectionKey, Happening, LinkId, Sink},
     outbox::Flushed,
@@ -157,7 +158,8 @@ impl Shard {
             _ => return,
         };
         let bytes_out = &mut self.counters.bytes_out;
-        let flushed = connection.outbox.flush(connection.dialect, &mut self.spares, |slices| {
+        let form = Form::new(connection.dialect, connection.deflate, &mut self.compressor);
+        let flushed = connection.outbox.flush(form, &mut self.spares, |slices| {
             let taken = sink.write(link, slices)?;
             *bytes_out += taken as u64;
             Ok::<_, std::io::Error>(taken)

@@ -107,6 +107,7 @@ pub(crate) fn config() -> ShardConfig {
         owner: Owner { node: 1, shard: 2 },
         sid_key: SidKey::new(&[7; 32]),
         subscriptions: Subscriptions::NotNeeded,
+        deflate_bytes_min: 1024,
     }
 }
 
@@ -267,7 +268,7 @@ impl Broker {
     /// Opens a WebSocket beside polling.
     pub(crate) fn probe(&mut self, polling: Polling) -> Result<Socket, Refusal> {
         let link = self.new_link();
-        let key = self.shard.open_probe(&polling.sid, polling.revision, link, self.now);
+        let key = self.shard.open_probe(&polling.sid, polling.revision, link, None, self.now);
         self.turn();
         key.map(|key| Socket { key, link })
     }

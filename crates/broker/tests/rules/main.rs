@@ -4,6 +4,7 @@
 
 mod calls;
 mod closing;
+mod compression;
 mod connecting;
 mod harness;
 mod heartbeat;

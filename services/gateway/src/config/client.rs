@@ -29,6 +29,11 @@ pub(crate) struct ClientConfig {
     pub(crate) shards: Option<NonZeroU8>,
     /// Whether polling answers are compressed for clients that accept it. Default true.
     pub(crate) http_compression: bool,
+    /// Whether WebSocket messages are compressed for clients that offer it (permessage-deflate). It costs processor time
+    /// for each message of a client, and once for each broadcast. Default false.
+    pub(crate) websocket_compression: bool,
+    /// Shortest message that is compressed on its way to WebSockets, in bytes. Default 1024.
+    pub(crate) websocket_compression_min_bytes: u32,
     /// Whether an origin that `cors.origins` does not allow is refused before a session is made; without
     /// effect while `cors.origins` is empty. Default true.
     pub(crate) refuse_foreign_origins: bool,
@@ -52,6 +57,8 @@ impl Default for ClientConfig {
             proxy_protocol: ProxyProtocol::Off,
             shards: None,
             http_compression: true,
+            websocket_compression: false,
+            websocket_compression_min_bytes: 1024,
             refuse_foreign_origins: true,
             bundle_dir: None,
             demo_page: false,

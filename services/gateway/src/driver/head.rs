@@ -42,8 +42,8 @@ impl Driver {
                 self.begin(link, Purpose::Open(opening), Some(greeting), now);
                 Some(length)
             }
-            Head::WebSocket(length, Verdict::Probe { sid, shard, revision, greeting }) => {
-                let purpose = Purpose::Probe { sid, revision };
+            Head::WebSocket(length, Verdict::Probe { sid, shard, revision, deflate, greeting }) => {
+                let purpose = Purpose::Probe { sid, revision, deflate };
                 if shard == self.number {
                     self.begin(link, purpose, Some(greeting), now);
                     return Some(length);

@@ -174,10 +174,14 @@ impl Driver {
         greeting: Option<bytes::Bytes>,
         now: Instant,
     ) {
+        let deflate = match &purpose {
+            Purpose::Open(opening) => opening.deflate,
+            Purpose::Probe { deflate, .. } => *deflate,
+        };
         let key = match purpose {
             Purpose::Open(opening) => Ok(self.shard.open_websocket(link, opening, greeting, now)),
-            Purpose::Probe { sid, revision } => {
-                let opened = self.shard.open_probe(&sid, revision, link, now);
+            Purpose::Probe { sid, revision, .. } => {
+                let opened = self.shard.open_probe(&sid, revision, link, deflate, now);
                 if let Some(greeting) = greeting {
                     self.answer_probe_request(link, greeting, opened);
                 }
@@ -185,6 +189,9 @@ impl Driver {
             }
         };
         let Some(found) = self.links.get_mut(link.0 as usize) else { return };
+        if deflate.is_some() {
+            found.decoder = Decoder::with_deflate();
+        }
         match key {
             Ok(key) => found.state = State::Open(key),
             Err(_) => self.finish(link, now),
@@ -299,7 +306,7 @@ impl Driver {
             let Some(found) = self.links.get_mut(link.0 as usize) else { return Taken::Enough };
             // Frames behind one that has to wait are handed over too: the shard keeps their packets.
             let (State::Open(key) | State::Paused(key)) = found.state else { return Taken::Enough };
-            match found.decoder.decode(&mut bytes[at..], message_bytes_max) {
+            match found.decoder.decode(&mut bytes[at..], message_bytes_max, &mut self.inflater) {
                 Ok(step) => {
                     at += step.consumed;
                     match step.message {

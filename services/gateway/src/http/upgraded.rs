@@ -36,10 +36,10 @@ impl Service {
                     opening.handshake = Some(self.handshake_of(&request, client));
                     (self.number, Purpose::Open(opening), greeting)
                 }
-                Verdict::Probe { sid, shard, revision, greeting } => {
+                Verdict::Probe { sid, shard, revision, deflate, greeting } => {
                     let check = |reply| Command::CheckUpgrade { sid, revision, reply };
                     match self.shards.ask(shard, check).await {
-                        Some(Ok(())) => (shard, Purpose::Probe { sid, revision }, greeting),
+                        Some(Ok(())) => (shard, Purpose::Probe { sid, revision, deflate }, greeting),
                         Some(Err(broker::Refusal::Fault(fault))) => {
                             return self.refuse_upgrade(Refused::Fault(fault));
                         }

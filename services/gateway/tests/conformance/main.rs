@@ -5,6 +5,7 @@
 mod addresses;
 mod calls;
 mod cli;
+mod compression;
 mod cors;
 mod eio3;
 mod errors_eio4;

@@ -7,6 +7,7 @@ use broker::{ConnectionKey, Dialect, Framing, LinkId, Opening, Parser, PollId};
 use bytes::Bytes;
 use engineio::{BodyForm, CloseReason, Revision, SessionId, SidKey};
 use socketio::{NamespaceName, RoomName};
+use websocket::Deflate;
 
 use super::{
     CLIENTS_MAX, SECRET, World,
@@ -62,7 +63,10 @@ impl World {
                     self.shard.push_failed(key, cut, self.now);
                 }
             }
-            12 => self.probe(program.byte()?),
+            12 => {
+                let (client, flags) = (program.byte()?, program.byte()?);
+                self.probe(client, flags);
+            }
             13 => {
                 if let Some((key, link)) = self.link(program)? {
                     self.wire.end(link);
@@ -138,7 +142,7 @@ impl World {
             return;
         }
         let (revision, opening) = opening(flags);
-        let link = self.wire.new_link(false);
+        let link = self.wire.new_link(false, opening.deflate.is_some());
         let key = self.shard.open_websocket(link, opening, None, self.now);
         self.wire.own(key, link);
         let link = Some((key, link));
@@ -196,13 +200,14 @@ impl World {
         self.shard.push(key, form, body, self.now).ok();
     }
 
-    fn probe(&mut self, client: u8) {
+    fn probe(&mut self, client: u8, flags: u8) {
         let Some(&mut Client { revision, sid: Some(sid), link, .. }) = self.client(client) else { return };
         if link.is_some_and(|(key, link)| self.wire.is_open(key, link)) {
             return;
         }
-        let link = self.wire.new_link(false);
-        match self.shard.open_probe(&sid, revision, link, self.now) {
+        let agreed = deflate(flags);
+        let link = self.wire.new_link(false, agreed.is_some());
+        match self.shard.open_probe(&sid, revision, link, agreed, self.now) {
             Ok(key) => {
                 self.wire.own(key, link);
                 if let Some(client) = self.client(client) {
@@ -270,7 +275,16 @@ fn opening(flags: u8) -> (Revision, Opening) {
     let parser = if flags & 8 == 0 { Parser::Json } else { Parser::MsgPack };
     let dialect = Dialect::new(parser, Framing { revision, base64_only: flags & 2 != 0 });
     let token = (flags & 4 != 0).then(|| "token".into());
-    (revision, Opening { token, ..Opening::of(dialect) })
+    (revision, Opening { token, deflate: deflate(flags), ..Opening::of(dialect) })
+}
+
+/// What is agreed on with some clients: their window is any, or too small for long messages.
+fn deflate(flags: u8) -> Option<Deflate> {
+    match flags >> 4 & 3 {
+        0 => Deflate::negotiate("permessage-deflate"),
+        1 => Deflate::negotiate("permessage-deflate; server_max_window_bits=8"),
+        _ => None,
+    }
 }
 
 /// The session that an open packet names.

@@ -8,6 +8,8 @@ use std::{
 use broker::{ConnectionKey, LinkId, Payload, PollId, Sink};
 use engineio::{Revision, decode_body};
 
+use super::MESSAGE_BYTES_MAX;
+
 /// WebSockets and polls that the shard knows of.
 #[derive(Default)]
 pub(super) struct Wire {
@@ -33,10 +35,12 @@ struct Link {
     is_gone: bool,
     /// Text messages since the last look, if anyone looks.
     texts: Option<Vec<String>>,
+    /// Whether compressed messages were agreed on.
+    deflate: bool,
 }
 
 impl Wire {
-    pub(super) fn new_link(&mut self, is_watched: bool) -> LinkId {
+    pub(super) fn new_link(&mut self, is_watched: bool, deflate: bool) -> LinkId {
         // A link's number is given to another as soon as it is free.
         let link = self.freed.pop().unwrap_or_else(|| {
             self.link_count += 1;
@@ -50,6 +54,7 @@ impl Wire {
             is_ended: false,
             is_gone: false,
             texts: is_watched.then(Vec::new),
+            deflate,
         };
         assert!(self.links.insert(link, fresh).is_none());
         link
@@ -161,10 +166,12 @@ impl Link {
             let Some(payload) = self.unfinished.get(header..header + length) else { return };
             assert!(!self.is_ended, "a frame after the close");
             match self.unfinished.first() {
-                Some(0x81) => {
-                    let text = std::str::from_utf8(payload).expect("text is UTF-8");
-                    if let Some(texts) = &mut self.texts {
-                        texts.push(text.to_owned());
+                Some(0x81) => note(&mut self.texts, payload),
+                Some(0xc1 | 0xc2) => {
+                    assert!(self.deflate, "compressed for a client that takes none");
+                    let message = inflate(payload);
+                    if self.unfinished.first() == Some(&0xc1) {
+                        note(&mut self.texts, &message);
                     }
                 }
                 Some(0x82 | 0x8a) => {}
@@ -174,6 +181,23 @@ impl Link {
             self.unfinished.drain(..header + length);
         }
     }
+}
+
+fn note(texts: &mut Option<Vec<String>>, payload: &[u8]) {
+    let text = std::str::from_utf8(payload).expect("text is UTF-8");
+    if let Some(texts) = texts {
+        texts.push(text.to_owned());
+    }
+}
+
+/// What a client makes of a compressed payload.
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(4 * MESSAGE_BYTES_MAX);
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut state = flate2::Decompress::new(false);
+    state.decompress_vec(&whole, &mut message, flate2::FlushDecompress::Sync).expect("DEFLATE");
+    assert_eq!(state.total_in(), whole.len() as u64, "a message longer than any");
+    message
 }
 
 /// Length of the header and of the payload behind it, once the header is whole.

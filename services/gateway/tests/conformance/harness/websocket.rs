@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tungstenite::{Message, protocol::CloseFrame};
 
-use super::{Http, Request, connect};
+use super::{Http, Request, Response, connect};
 
 /// A WebSocket of an independent implementation, which checks what the server sends.
 pub(crate) struct WebSocket<S>(tungstenite::WebSocket<S>);
@@ -102,6 +102,8 @@ impl Opcode {
     pub(crate) const CLOSE: Self = Self(8);
     pub(crate) const PING: Self = Self(9);
     pub(crate) const PONG: Self = Self(10);
+    /// A text message that is compressed, with the bit that says so.
+    pub(crate) const COMPRESSED_TEXT: Self = Self(0x41);
 }
 
 /// One frame of the server.
@@ -148,10 +150,15 @@ pub(crate) fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
 impl Frames {
     /// Asks for a WebSocket; what the server sent behind its answer is kept.
     pub(crate) fn open(address: SocketAddr, target: &str) -> Self {
+        Self::answered(address, &Request::upgrade(target)).0
+    }
+
+    /// Sends this request for a WebSocket; with it the answer, which is 101.
+    pub(crate) fn answered(address: SocketAddr, request: &Request) -> (Self, Response) {
         let mut http = Http::over(connect(address));
-        let answer = http.send(&Request::upgrade(target));
+        let answer = http.send(request);
         assert_eq!(answer.status, 101, "{answer:?}");
-        Self::after(http)
+        (Self::after(http), answer)
     }
 
     /// Goes on where HTTP ended.
@@ -214,7 +221,7 @@ impl Frames {
 /// One whole frame of the server, and its length; none of them is masked or in fragments.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
-    assert_eq!(first & 0xf0, 0x80, "a fragment or a reserved bit");
+    assert_eq!(first & 0xb0, 0x80, "a fragment or a reserved bit");
     assert_eq!(second & 0x80, 0, "a masked frame of a server");
     let (length, rest) = match second {
         126 => rest.split_first_chunk().map(|(length, rest)| (u16::from_be_bytes(*length).into(), rest))?,
@@ -226,5 +233,5 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     };
     let payload = rest.get(..length)?.to_vec();
     let total = bytes.len() - rest.len() + length;
-    Some((Frame { opcode: Opcode(first & 0x0f), payload }, total))
+    Some((Frame { opcode: Opcode(first & 0x4f), payload }, total))
 }
