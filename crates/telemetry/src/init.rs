@@ -77,6 +77,9 @@ pub fn init(config: &LogConfig) -> Result<PrometheusHandle, InitError> {
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_target(false)
+        // A line that cannot be written (a full disk, a reader that went) is lost. The library would tell standard
+        // error so, which is where it failed, and end the thread.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let installed = match config.format {
         LogFormat::Text => logger.try_init(),

@@ -25,8 +25,13 @@ mod tasks;
 mod tls;
 mod upgrade;
 
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use config::{Action, Arguments, Cli, ConfigFault, GatewayConfig, PublisherCli, PublisherConfig};
 
 /// Exit code for a faulty configuration; other failures exit with 1.
@@ -77,17 +82,14 @@ fn live<C, L: FnOnce() -> Result<C, Vec<ConfigFault>>>(service: Service<'_, C, L
     let config = match (service.load)() {
         Ok(config) => config,
         Err(faults) => {
-            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            faults.iter().for_each(complain);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     exit(match action {
-        Action::CheckConfig => {
-            println!("the configuration is free of faults");
-            Ok(())
-        }
+        Action::CheckConfig => say("the configuration is free of faults\n"),
         Action::PrintConfig => {
-            (service.print)(&config).map(|toml| print!("{toml}")).map_err(anyhow::Error::from)
+            (service.print)(&config).map_err(anyhow::Error::from).and_then(|toml| say(&toml))
         }
         _ => (service.run)(config),
     })
@@ -97,8 +99,17 @@ fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            complain(format_args!("{name}: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("standard output")
+}
+
+/// Standard error may be closed or full, and then there is nowhere to say it. `eprintln!` would panic.
+fn complain(text: impl Display) {
+    writeln!(io::stderr(), "{text}").ok();
 }

@@ -12,7 +12,7 @@ const BACKLOG: i32 = 4096;
 
 /// A port that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({key}): {source}")]
+#[error("cannot listen on {address} ({key})")]
 pub(crate) struct PortError {
     /// The key to change.
     key: &'static str,

@@ -26,16 +26,22 @@ pub(crate) struct ShardEnd {
     pub(crate) result: io::Result<()>,
 }
 
-/// The signals that tell the process to stop.
+/// The signals that tell the process to stop. A hang-up is one of them: without a handler it would cut all clients
+/// at once, and there is nothing to read again, because certificates and keys are watched.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     /// Begins to listen; from now on the signals do not kill.
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Waits for the next one.
@@ -43,6 +49,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

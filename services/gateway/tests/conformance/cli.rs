@@ -1,8 +1,14 @@
 //! The command line and the configuration, as an operator meets them.
 
-use std::{net::TcpListener, path::Path};
+use std::{
+    fs::File,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    time::Instant,
+};
 
-use crate::harness::{Ended, Gateway, command, run};
+use crate::harness::{Ended, Gateway, Http, PATIENCE, Request, command, run};
 
 fn gateway(args: &[&str]) -> Ended {
     run(command(args))
@@ -143,6 +149,45 @@ fn a_port_in_use_is_told_with_its_key_and_ends_with_1() {
         let text = format!("roomcast-gateway: cannot listen on {address} ({key}): ");
         assert!(ended.stderr.lines().any(|line| line.starts_with(&text)), "{text} in\n{}", ended.stderr);
     }
+}
+
+fn full() -> File {
+    File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_harms_nothing() {
+    let ports = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let mut command = command(&["--dev"]);
+    for (key, address) in ["client", "grpc", "ops"].iter().zip(&ports) {
+        command.args(["--set", &format!("{key}.listen={address}")]);
+    }
+    let mut gateway = command.stderr(full()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let ready = || {
+        let request = Request::get("/health/ready").close();
+        TcpStream::connect(ports[2]).is_ok_and(|stream| Http::over(stream).send(&request).status == 200)
+    };
+    while !ready() {
+        assert_eq!(gateway.try_wait().unwrap(), None);
+        assert!(Instant::now() < deadline, "it is not ready");
+    }
+    let ended = Command::new("sh").args(["-c", &format!("kill -TERM {}", gateway.id())]).status().unwrap();
+    assert!(ended.success());
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_ends_with_a_code_and_not_a_panic() {
+    for action in ["check-config", "print-config"] {
+        assert_eq!(
+            command(&[action]).stdout(full()).stderr(full()).status().unwrap().code(),
+            Some(1),
+            "{action}"
+        );
+    }
+    let faulty = command(&["check-config", "--set", "x=1"]).stderr(full()).status().unwrap();
+    assert_eq!(faulty.code(), Some(2));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn both_signals_drain_and_the_second_one_ends_at_once() {
 
 #[test]
 fn a_gateway_without_clients_ends_before_the_drain_period() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let mut gateway = Gateway::dev(&["shutdown.drain_ms=20000"]);
         let asked = Instant::now();
         gateway.signal(signal);
