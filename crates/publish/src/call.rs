@@ -59,7 +59,8 @@ impl<D: Dispatch> Publishing<D> {
     fn check_call(&self, request: v1::CallRequest) -> Result<(Broadcast, Duration, EndsAt), FieldFault> {
         let v1::CallRequest { message, timeout_ms, quorum } = request;
         let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
-        let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
+        let broadcast =
+            convert::broadcast(&(&message).into(), &self.config).map_err(|fault| fault.within("message"))?;
         Ok((broadcast, timeout(timeout_ms)?, ends_at(quorum)?))
     }
 }

@@ -8,16 +8,17 @@ use socketio::{DecodeLimits, EventFault, NamespaceName, RoomName, event_json};
 use crate::config::{PublishConfig, size};
 use crate::dispatch::{Coverage, Reach, ReportLevel};
 use crate::error::{FieldFault, Rule};
+use crate::wire::MessageRef;
 
 /// Checks one message and makes it a broadcast; `arguments` are kept byte for byte.
 ///
 /// # Errors
 /// The first field that breaks a rule of `publish.proto`, named from the message inwards.
-pub(crate) fn broadcast(message: v1::Message, config: &PublishConfig) -> Result<Broadcast, FieldFault> {
-    let namespace = namespace(&message.namespace, config)?;
+pub(crate) fn broadcast(message: &MessageRef<'_>, config: &PublishConfig) -> Result<Broadcast, FieldFault> {
+    let namespace = namespace(message.namespace, config)?;
     let targets = targets(&message.rooms, &message.except, config)?;
     let delivery = if message.volatile { Delivery::Volatile } else { Delivery::Reliable };
-    let event = event(&message.event, &message.arguments, message.attachments, config)?;
+    let event = event(message.event, message.arguments, &message.attachments, config)?;
     Ok(Broadcast { namespace, targets, delivery, event })
 }
 
@@ -71,8 +72,8 @@ pub(crate) fn namespace(text: &str, config: &PublishConfig) -> Result<NamespaceN
 }
 
 pub(crate) fn targets(
-    rooms: &[String],
-    except: &[String],
+    rooms: &[impl AsRef<str>],
+    except: &[impl AsRef<str>],
     config: &PublishConfig,
 ) -> Result<Targets, FieldFault> {
     let (count, max) = (rooms.len() + except.len(), size(config.rooms_per_message_max));
@@ -82,13 +83,14 @@ pub(crate) fn targets(
     Ok(Targets { rooms: room_names("rooms", rooms, config)?, except: room_names("except", except, config)? })
 }
 
-pub(crate) fn room_names(
+pub(crate) fn room_names<Name: AsRef<str>>(
     field: &str,
-    names: &[String],
+    names: &[Name],
     config: &PublishConfig,
 ) -> Result<Vec<RoomName>, FieldFault> {
     let max = size(config.room_bytes_max);
-    let room = |(nth, name): (usize, &String)| {
+    let room = |(nth, name): (usize, &Name)| {
+        let name = name.as_ref();
         let rule = match name.len() {
             0 => Rule::Empty,
             bytes if bytes > max => Rule::TooManyBytes { bytes, max },
@@ -102,10 +104,10 @@ pub(crate) fn room_names(
 fn event(
     name: &str,
     arguments: &str,
-    attachments: Vec<Bytes>,
+    attachments: &[&[u8]],
     config: &PublishConfig,
 ) -> Result<Event, FieldFault> {
-    let bytes = name.len() + arguments.len() + attachments.iter().map(Bytes::len).sum::<usize>();
+    let bytes = name.len() + arguments.len() + attachments.iter().map(|part| part.len()).sum::<usize>();
     let max = size(config.message_bytes_max);
     if bytes > max {
         return Err(FieldFault::new("", Rule::TooLarge { bytes, max }));
@@ -113,6 +115,8 @@ fn event(
     let attachments_max = usize::try_from(config.attachments_max).unwrap_or(usize::MAX);
     let limits = DecodeLimits { attachments_max, ..DecodeLimits::default() };
     let json = event_json(name, arguments, attachments.len(), &limits)?;
+    // Copies: an attachment that waits for a slow client must not hold the whole buffer that it came in.
+    let attachments = attachments.iter().map(|part| Bytes::copy_from_slice(part)).collect();
     Ok(Event { json: json.into(), attachments })
 }
 
@@ -124,7 +128,7 @@ pub(crate) fn server_event(name: &str, arguments: &str, config: &PublishConfig) 
     if let Some(name) = SERVER_EVENTS.into_iter().find(|reserved| *reserved == name) {
         return Err(EventFault::ReservedName(name).into());
     }
-    event(name, arguments, Vec::new(), config).map_err(|fault| fault.or_in("arguments"))
+    event(name, arguments, &[], config).map_err(|fault| fault.or_in("arguments"))
 }
 
 #[cfg(test)]
@@ -151,7 +155,10 @@ mod tests {
 
     /// The text of the fault with the message called `m`, or "" if the message is fine.
     fn fault(message: v1::Message) -> String {
-        broadcast(message, &config()).err().map(|fault| fault.within("m").to_string()).unwrap_or_default()
+        broadcast(&(&message).into(), &config())
+            .err()
+            .map(|fault| fault.within("m").to_string())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -178,7 +185,7 @@ mod tests {
                 attachments: vec![attachment],
             },
         };
-        assert_eq!(broadcast(message, &PublishConfig::default()), Ok(expected));
+        assert_eq!(broadcast(&(&message).into(), &PublishConfig::default()), Ok(expected));
     }
 
     #[test]

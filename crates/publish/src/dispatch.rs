@@ -8,7 +8,7 @@ use std::time::Duration;
 use adapter::{Argument, Broadcast, Event, Operation, Outcome};
 use bytes::Bytes;
 use socketio::{NamespaceName, SocketId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::idempotency::IdempotencyKey;
 
@@ -30,11 +30,12 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Receipt, Unavailable>> + Send;
 
     /// Hands broadcasts over in their order, as one and without a report, if that needs no waiting; all of them or
-    /// none, and gives them back otherwise. Nobody who waits in [`Self::publish`] is overtaken.
+    /// none, and gives them back otherwise. They have their places in the order when this returns, and nobody who
+    /// waits in [`Self::publish`] is overtaken.
     ///
     /// # Errors
     /// The broadcasts: each is then to be published, which waits or says why it cannot be.
-    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
         Err(broadcasts)
     }
 
@@ -91,6 +92,29 @@ pub trait Dispatch: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send {
         let _ = (key, answer, window);
         async {}
+    }
+}
+
+/// Broadcasts that were handed over as one.
+#[derive(Debug)]
+pub enum HandedOver {
+    /// All of them are on their way.
+    Done,
+    /// Somebody else takes them, and says then which of them went to no one, by their numbers and in their order;
+    /// whoever does not say is gone, and all of them with it.
+    Awaited(oneshot::Receiver<Vec<(usize, Unavailable)>>),
+}
+
+impl HandedOver {
+    /// Waits for what became of `count` broadcasts; gives those that went to no one, or may have gone to no one.
+    pub(crate) async fn faults(self, count: usize) -> Vec<(usize, Unavailable)> {
+        match self {
+            Self::Done => Vec::new(),
+            Self::Awaited(faults) => faults.await.unwrap_or_else(|_| {
+                let gone = Unavailable("this process is shutting down: publish to another one".into());
+                vec![gone; count].into_iter().enumerate().collect()
+            }),
+        }
     }
 }
 

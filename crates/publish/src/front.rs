@@ -1,19 +1,22 @@
-//! In front of all services: who calls, and the short way of the rpcs that publish.
+//! In front of all services: who calls, and which service answers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use rustls::pki_types::CertificateDer;
 use telemetry::PublishMetrics;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Caller};
+
+/// The verified certificates of the client of a connection, its own first; `None` if it has shown none.
+pub(crate) type Certificates = Option<Arc<[CertificateDer<'static>]>>;
 
 /// Who looks at credentials, and counts those that are refused.
 #[derive(Clone)]
@@ -23,27 +26,28 @@ pub(crate) struct Door {
 }
 
 impl Door {
+    /// Says who calls, or why the call is refused.
+    pub(crate) async fn caller(
+        &self,
+        headers: &http::HeaderMap,
+        certificates: &Certificates,
+    ) -> Result<Caller, Status> {
+        let started = Instant::now();
+        let caller = self.authenticator.caller(headers, certificates.as_deref()).await;
+        caller.inspect_err(|status| self.metrics.answered(status.code().into(), started.elapsed()))
+    }
+
     /// Leaves the caller in the request's extensions, or says why it is refused.
     pub(crate) async fn admit<B>(&self, request: &mut http::Request<B>) -> Result<(), Status> {
-        let started = Instant::now();
-        let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-        let certificates = tls.and_then(TlsConnectInfo::peer_certs);
-        let certificates = certificates.as_ref().map(|certificates| certificates.as_slice());
-        match self.authenticator.caller(request.headers(), certificates).await {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Ok(())
-            }
-            Err(status) => {
-                self.metrics.answered(status.code().into(), started.elapsed());
-                Err(status)
-            }
-        }
+        let certificates = request.extensions().get::<Certificates>().cloned().flatten();
+        let caller = self.caller(request.headers(), &certificates).await?;
+        request.extensions_mut().insert(caller);
+        Ok(())
     }
 }
 
-/// Takes the rpcs of `P` past the router, whose boxes and matching cost a unary call more than its publish, and
-/// everything else to it.
+/// Takes the rpcs of `P` past the router, whose boxes and matching cost as much as some of them, and everything else
+/// to it. The rpcs that publish come here only over HTTP/1.1.
 #[derive(Clone)]
 pub(crate) struct Front<P> {
     pub(crate) rpcs: P,

@@ -1,5 +1,6 @@
 //! In front of every rpc: what its caller may do, how often, and how many at once.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -12,7 +13,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::{Caller, InFlight, Operation};
 use crate::dispatch::Dispatch;
-use crate::publishing::Publishing;
+use crate::publishing::{Checked, CheckedBatch, Published, Publishing};
+use crate::wire::{BatchRef, MessageRef, PublishRef};
 
 /// The service, for callers whose identity the layer before has left in the request's extensions. A request without
 /// one comes to a server without authentication, and may do everything.
@@ -38,17 +40,115 @@ impl<D: Dispatch> Guarded<D> {
             .map(Some)
             .inspect_err(|status| self.0.metrics.answered(status.code().into(), started.elapsed()))
     }
+
+    /// Publishes one message for `caller`, if it may.
+    pub(crate) fn publish_for<'a>(
+        &'a self,
+        caller: Option<&Caller>,
+        request: &PublishRef<'_>,
+    ) -> impl Future<Output = Result<Published, Status>> + use<'a, D> {
+        let started = Instant::now();
+        // At once: the future needs no more of the request, which may be gone when it is polled again.
+        let admitted = self.admit_publish(caller, request);
+        self.0.measured_since(started, async {
+            let (checked, _in_flight) = admitted?;
+            self.0.publish(checked).await
+        })
+    }
+
+    fn admit_publish(
+        &self,
+        caller: Option<&Caller>,
+        request: &PublishRef<'_>,
+    ) -> Result<(Checked, Option<InFlight>), Status> {
+        let in_flight = place(caller, |caller| {
+            caller.operation(Operation::Publish)?;
+            request.message.as_ref().map_or(Ok(()), |part| message(caller, part, "message"))?;
+            caller.spend(1)
+        })?;
+        Ok((self.0.check(name(caller), request)?, in_flight))
+    }
+
+    /// Publishes a batch for `caller`, if it may.
+    pub(crate) fn publish_batch_for<'a>(
+        &'a self,
+        caller: Option<&Caller>,
+        request: &BatchRef<'_>,
+    ) -> impl Future<Output = Result<v1::PublishBatchResponse, Status>> + use<'a, D> {
+        let started = Instant::now();
+        let admitted = self.admit_batch(caller, request);
+        self.0.measured_since(started, async {
+            let (checked, _in_flight) = admitted?;
+            self.0.publish_batch(checked).await
+        })
+    }
+
+    fn admit_batch(
+        &self,
+        caller: Option<&Caller>,
+        request: &BatchRef<'_>,
+    ) -> Result<(CheckedBatch, Option<InFlight>), Status> {
+        let in_flight = place(caller, |caller| {
+            caller.operation(Operation::Publish)?;
+            for (nth, part) in request.messages.iter().enumerate() {
+                message(caller, part, &format!("messages[{nth}]"))?;
+            }
+            caller.spend(request.messages.len())
+        })?;
+        Ok((self.0.check_batch(name(caller), request)?, in_flight))
+    }
+
+    /// Lets `caller` open a stream, whose messages are checked one by one as they come.
+    pub(crate) fn admit_stream(&self, caller: Option<&Caller>) -> Result<Option<InFlight>, Status> {
+        let started = Instant::now();
+        let admitted = place(caller, |caller| caller.operation(Operation::Publish));
+        admitted.inspect_err(|status| self.0.metrics.answered(status.code().into(), started.elapsed()))
+    }
+
+    /// Checks one message of a stream.
+    pub(crate) fn check_streamed(
+        &self,
+        caller: Option<&Caller>,
+        request: &PublishRef<'_>,
+    ) -> Result<Checked, Status> {
+        if let (Some(caller), Some(part)) = (caller, &request.message) {
+            message(caller, part, "message")?;
+            caller.spend(1)?;
+        }
+        Ok(self.0.check(name(caller), request)?)
+    }
+}
+
+/// Takes a place among the calls that the caller may have open, if it has the rights.
+fn place(
+    caller: Option<&Caller>,
+    rights: impl FnOnce(&Caller) -> Result<(), Status>,
+) -> Result<Option<InFlight>, Status> {
+    let Some(caller) = caller else { return Ok(None) };
+    rights(caller)?;
+    caller.begin().map(Some)
+}
+
+/// Empty on a server without authentication.
+fn name(caller: Option<&Caller>) -> &str {
+    caller.map_or("", |caller| &caller.identity.name)
 }
 
 /// What the caller needs to publish one message, `field` being the way to it.
-pub(crate) fn message(caller: &Caller, message: &v1::Message, field: &str) -> Result<(), Status> {
-    emit(caller, Operation::Publish, message, field)
+fn message(caller: &Caller, message: &MessageRef<'_>, field: &str) -> Result<(), Status> {
+    emit(caller, Operation::Publish, message.namespace, &message.rooms, field)
 }
 
-fn emit(caller: &Caller, operation: Operation, message: &v1::Message, field: &str) -> Result<(), Status> {
-    caller.namespace(operation, &message.namespace, &format!("{field}.namespace"))?;
+fn emit(
+    caller: &Caller,
+    operation: Operation,
+    namespace: &str,
+    rooms: &[impl AsRef<str>],
+    field: &str,
+) -> Result<(), Status> {
+    caller.namespace(operation, namespace, &format!("{field}.namespace"))?;
     // `except` only takes sockets away.
-    caller.targets(operation, &message.rooms, &format!("{field}.rooms"))
+    caller.targets(operation, rooms, &format!("{field}.rooms"))
 }
 
 /// A request without targets is refused behind this, for the field it lacks.
@@ -72,8 +172,8 @@ impl<S: Stream + Unpin> Stream for Held<S> {
     }
 }
 
-fn held<S>(response: Response<S>, in_flight: Option<InFlight>) -> Response<Held<S>> {
-    response.map(|answers| Held { answers, _in_flight: in_flight })
+fn held<S>(answers: S, in_flight: Option<InFlight>) -> Held<S> {
+    Held { answers, _in_flight: in_flight }
 }
 
 #[tonic::async_trait]
@@ -82,35 +182,28 @@ impl<D: Dispatch> Publisher for Guarded<D> {
         &self,
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
-        let _in_flight = self.admit(&request, Operation::Publish, |caller, request| {
-            request.message.as_ref().map_or(Ok(()), |part| message(caller, part, "message"))?;
-            caller.spend(1)
-        })?;
-        Publisher::publish(&self.0, request).await
+        let caller = request.extensions().get::<Caller>();
+        let answer = self.publish_for(caller, &request.get_ref().into());
+        let v1::Published { message_id, reach } = answer.await?.into();
+        Ok(Response::new(v1::PublishResponse { message_id, reach }))
     }
 
     async fn publish_batch(
         &self,
         request: Request<v1::PublishBatchRequest>,
     ) -> Result<Response<v1::PublishBatchResponse>, Status> {
-        let _in_flight = self.admit(&request, Operation::Publish, |caller, request| {
-            for (nth, part) in request.messages.iter().enumerate() {
-                message(caller, part, &format!("messages[{nth}]"))?;
-            }
-            caller.spend(request.messages.len())
-        })?;
-        Publisher::publish_batch(&self.0, request).await
+        let caller = request.extensions().get::<Caller>();
+        self.publish_batch_for(caller, &request.get_ref().into()).await.map(Response::new)
     }
 
-    type PublishStreamStream = Held<<Publishing<D> as Publisher>::PublishStreamStream>;
+    type PublishStreamStream = BoxStream<v1::PublishStreamResponse>;
 
+    /// Only over HTTP/1.1: those over HTTP/2 are served by `stream`.
     async fn publish_stream(
         &self,
-        request: Request<Streaming<v1::PublishStreamRequest>>,
+        _: Request<Streaming<v1::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        // Its messages are checked one by one as they come.
-        let in_flight = self.admit(&request, Operation::Publish, |_, _| Ok(()))?;
-        Ok(held(Publisher::publish_stream(&self.0, request).await?, in_flight))
+        Err(Status::unimplemented("PublishStream needs HTTP/2"))
     }
 
     type CallStream = BoxStream<v1::CallResponse>;
@@ -118,10 +211,13 @@ impl<D: Dispatch> Publisher for Guarded<D> {
     async fn call(&self, request: Request<v1::CallRequest>) -> Result<Response<Self::CallStream>, Status> {
         let in_flight = self.admit(&request, Operation::Call, |caller, request| {
             let checked = request.message.as_ref();
-            checked.map_or(Ok(()), |message| emit(caller, Operation::Call, message, "message"))?;
+            checked.map_or(Ok(()), |message| {
+                emit(caller, Operation::Call, &message.namespace, &message.rooms, "message")
+            })?;
             caller.spend(1)
         })?;
-        Ok(held(Publisher::call(&self.0, request).await?, in_flight).map(|answers| Box::pin(answers) as _))
+        let answers = self.0.measured(self.0.call(request.into_inner())).await?;
+        Ok(Response::new(Box::pin(held(answers, in_flight))))
     }
 
     async fn join_rooms(
@@ -134,7 +230,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             caller.rooms(Operation::Join, &request.rooms, "rooms")?;
             caller.spend(1)
         })?;
-        Publisher::join_rooms(&self.0, request).await
+        self.0.measured(self.0.join_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn leave_rooms(
@@ -146,7 +242,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             caller.rooms(Operation::Leave, &request.rooms, "rooms")?;
             caller.spend(1)
         })?;
-        Publisher::leave_rooms(&self.0, request).await
+        self.0.measured(self.0.leave_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn disconnect_sockets(
@@ -161,7 +257,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             }
             caller.spend(1)
         })?;
-        Publisher::disconnect_sockets(&self.0, request).await
+        self.0.measured(self.0.disconnect_sockets(request.into_inner())).await.map(Response::new)
     }
 
     type FetchSocketsStream = BoxStream<v1::FetchSocketsResponse>;
@@ -174,8 +270,8 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             targets(caller, Operation::Fetch, request.targets.as_ref())?;
             caller.spend(1)
         })?;
-        let answer = Publisher::fetch_sockets(&self.0, request).await?;
-        Ok(held(answer, in_flight).map(|answers| Box::pin(answers) as _))
+        let answers = self.0.measured(self.0.fetch_sockets(request.into_inner())).await?;
+        Ok(Response::new(Box::pin(held(answers, in_flight))))
     }
 
     async fn count_sockets(
@@ -186,7 +282,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             targets(caller, Operation::Count, request.targets.as_ref())?;
             caller.spend(1)
         })?;
-        Publisher::count_sockets(&self.0, request).await
+        self.0.measured(self.0.count_sockets(request.into_inner())).await.map(Response::new)
     }
 
     async fn list_rooms(
@@ -198,7 +294,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             caller.rooms_with_prefix(Operation::ListRooms, &request.prefix)?;
             caller.spend(1)
         })?;
-        Publisher::list_rooms(&self.0, request).await
+        self.0.measured(self.0.list_rooms(request.into_inner())).await.map(Response::new)
     }
 
     async fn server_side_emit(
@@ -209,6 +305,6 @@ impl<D: Dispatch> Publisher for Guarded<D> {
             caller.namespace(Operation::ServerSideEmit, &request.namespace, "namespace")?;
             caller.spend(1)
         })?;
-        Publisher::server_side_emit(&self.0, request).await
+        self.0.measured(self.0.server_side_emit(request.into_inner())).await.map(Response::new)
     }
 }

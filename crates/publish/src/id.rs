@@ -1,6 +1,7 @@
 //! Ids of published messages.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Characters of a message id.
 pub const MESSAGE_ID_CHARS: usize = 26;
@@ -26,11 +27,12 @@ impl MessageId {
     }
 }
 
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MessageId {
+    /// The characters, all of them ASCII.
+    pub(crate) fn text(self) -> [u8; MESSAGE_ID_CHARS] {
         // The time is 10 digits, and each half of the random bits 8: numbers of one register each.
         let (time, high, low) = ((self.0 >> 80) as u64, (self.0 >> 40) as u64, self.0 as u64);
-        let text: [u8; MESSAGE_ID_CHARS] = std::array::from_fn(|nth| {
+        std::array::from_fn(|nth| {
             let (part, digits) = match nth {
                 0..10 => (time, 10),
                 10..18 => (high, 18),
@@ -38,8 +40,30 @@ impl fmt::Display for MessageId {
             };
             // Five bits: always below the 32 of the alphabet.
             ALPHABET[usize::from((part >> (5 * (digits - 1 - nth))) as u8 & 31)]
-        });
-        f.pad(str::from_utf8(&text).expect("the alphabet is ASCII"))
+        })
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = ();
+
+    /// Reads what [`MessageId::fmt`] writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digit = |number: u128, character: u8| {
+            let digit = ALPHABET.iter().position(|known| *known == character).ok_or(())?;
+            // The first of 26 digits has 3 bits of the 128.
+            if number >> 123 != 0 { Err(()) } else { Ok(number << 5 | digit as u128) }
+        };
+        if text.len() != MESSAGE_ID_CHARS {
+            return Err(());
+        }
+        text.bytes().try_fold(0, digit).map(Self)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(str::from_utf8(&self.text()).expect("the alphabet is ASCII"))
     }
 }
 
@@ -61,5 +85,17 @@ mod tests {
         let (early, late) = (MessageId::new(1, [255; 10]), MessageId::new(2, [0; 10]));
         assert!(early < late);
         assert!(early.to_string() < late.to_string());
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        for id in [MessageId::new(1_469_922_850_259, [7; 10]), MessageId(0), MessageId(u128::MAX)] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in
+            ["", "7", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "0000000000000000000000000U", "é000000000000000000000000"]
+        {
+            assert_eq!(text.parse::<MessageId>(), Err(()), "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 mod auth;
 mod call;
 mod config;
+mod connection;
 mod convert;
 mod dispatch;
 mod error;
@@ -17,12 +18,13 @@ mod guard;
 mod http;
 mod id;
 mod idempotency;
+mod listener;
 mod operations;
 mod publishing;
 mod server;
-mod service;
 mod stream;
 mod tls;
+mod wire;
 
 pub use auth::{
     AuthConfig, AuthFault, JwtConfig, KeysFault, Operation, Rate, RightsConfig, ServerTlsConfig, hash_line,
@@ -30,8 +32,8 @@ pub use auth::{
 };
 pub use config::{ConfigFault, PublishConfig};
 pub use dispatch::{
-    CallAnswer, CallEnd, CallEvent, CallRefused, Claim, Coverage, Dispatch, Dropped, Reach, ReachLater,
-    Receipt, ReportLevel, ServerAnswer, Unavailable,
+    CallAnswer, CallEnd, CallEvent, CallRefused, Claim, Coverage, Dispatch, Dropped, HandedOver, Reach,
+    ReachLater, Receipt, ReportLevel, ServerAnswer, Unavailable,
 };
 pub use id::{MESSAGE_ID_CHARS, MessageId};
 pub use idempotency::IdempotencyKey;

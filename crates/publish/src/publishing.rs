@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use std::{iter, vec};
+use std::vec;
 
 use adapter::{Broadcast, Event};
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::dispatch::{Dispatch, ReachLater, ReportLevel};
 use crate::error::{FieldFault, Rule};
 use crate::id::MessageId;
 use crate::idempotency::{IdempotencyKey, Remembered};
+use crate::wire::{BatchRef, PublishRef};
 
 /// What every call needs, in front of one [`Dispatch`].
 #[derive(Clone)]
@@ -32,6 +33,42 @@ pub(crate) struct Publishing<D> {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
+/// One message that may be published.
+pub(crate) struct Checked {
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) broadcast: Broadcast,
+    pub(crate) level: ReportLevel,
+}
+
+/// Messages of a batch that may be published.
+pub(crate) struct CheckedBatch {
+    key: Option<IdempotencyKey>,
+    broadcasts: Vec<Broadcast>,
+    level: ReportLevel,
+}
+
+/// What became of one message.
+pub(crate) struct Published {
+    pub(crate) id: MessageId,
+    pub(crate) reach: Option<v1::Reach>,
+}
+
+impl From<Published> for v1::Published {
+    fn from(Published { id, reach }: Published) -> Self {
+        Self { message_id: id.to_string(), reach }
+    }
+}
+
+impl TryFrom<v1::Published> for Published {
+    type Error = Status;
+
+    /// An answer that was kept, here or by another process of the cluster.
+    fn try_from(v1::Published { message_id, reach }: v1::Published) -> Result<Self, Status> {
+        let id = message_id.parse().map_err(|()| Status::internal("the answer that was kept has no id"))?;
+        Ok(Self { id, reach })
+    }
+}
+
 impl<D: Dispatch> Publishing<D> {
     /// Counts and times the answer to one call, or to one message of a stream.
     // No `async fn`: that would hold the future twice, and futures are copied with all they hold.
@@ -39,7 +76,15 @@ impl<D: Dispatch> Publishing<D> {
         &self,
         answer: impl Future<Output = Result<T, Status>>,
     ) -> impl Future<Output = Result<T, Status>> {
-        let started = Instant::now();
+        self.measured_since(Instant::now(), answer)
+    }
+
+    /// The same for what began before.
+    pub(crate) fn measured_since<T>(
+        &self,
+        started: Instant,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> impl Future<Output = Result<T, Status>> {
         answer.inspect(move |answer| {
             let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
             self.metrics.answered(code.into(), started.elapsed());
@@ -51,12 +96,13 @@ impl<D: Dispatch> Publishing<D> {
         &self,
         broadcast: Broadcast,
         level: ReportLevel,
-    ) -> Result<v1::Published, Status> {
-        let (mut published, reach) = self.hand_over(broadcast, level).await?;
-        if let Some(reach) = reach {
-            published.reach = Some(convert::reach(reach.wait().await));
-        }
-        Ok(published)
+    ) -> Result<Published, Status> {
+        let (published, reach) = self.hand_over(broadcast, level).await?;
+        let reach = match reach {
+            Some(reach) => Some(convert::reach(reach.wait().await)),
+            None => None,
+        };
+        Ok(Published { reach, ..published })
     }
 
     /// The same, up to where the next one may follow: what becomes of it is still to be waited for.
@@ -64,36 +110,64 @@ impl<D: Dispatch> Publishing<D> {
         &self,
         broadcast: Broadcast,
         level: ReportLevel,
-    ) -> Result<(v1::Published, Option<ReachLater>), Status> {
-        let message_id = next_id().to_string();
+    ) -> Result<(Published, Option<ReachLater>), Status> {
+        let id = next_id();
         let receipt = self.dispatch.publish(broadcast, level).await?;
-        Ok((v1::Published { message_id, reach: None }, receipt.reach))
+        Ok((Published { id, reach: None }, receipt.reach))
     }
 
-    /// Checks what `Publish` and each message of `PublishStream` share.
-    pub(crate) fn check(
-        &self,
-        message: Option<v1::Message>,
-        report: i32,
-    ) -> Result<(Broadcast, ReportLevel), FieldFault> {
-        let level = convert::report(report)?;
-        let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
+    /// The same unless it has a name and was published before.
+    pub(crate) async fn publish(&self, checked: Checked) -> Result<Published, Status> {
+        let Checked { key, broadcast, level } = checked;
+        if key.is_none() {
+            return self.deliver(broadcast, level).await;
+        }
+        let service = self.clone();
+        let publish = async move { service.deliver(broadcast, level).await.map(v1::Published::from) };
+        // In a place of its own: what it holds is large, and would be copied with every call, 9,000 instructions.
+        Box::pin(self.once(key, publish)).await?.try_into()
+    }
+
+    /// Checks what `Publish` and each message of `PublishStream` share; `caller` is the name of an identity.
+    pub(crate) fn check(&self, caller: &str, request: &PublishRef<'_>) -> Result<Checked, FieldFault> {
+        let key = IdempotencyKey::new(caller, request.idempotency_key)?;
+        let level = convert::report(request.report)?;
+        let message = request.message.as_ref().ok_or_else(|| FieldFault::new("message", Rule::Required))?;
         let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
-        Ok((broadcast, level))
+        Ok(Checked { key, broadcast, level })
     }
 
-    /// Checks all messages of a batch, then publishes them in order.
-    pub(crate) async fn deliver_batch(
+    /// Publishes a batch in order, unless it has a name and was published before.
+    pub(crate) async fn publish_batch(
         &self,
-        request: v1::PublishBatchRequest,
-        caller: &str,
+        batch: CheckedBatch,
     ) -> Result<v1::PublishBatchResponse, Status> {
-        let v1::PublishBatchRequest { messages, idempotency_key, report } = request;
-        let key = IdempotencyKey::new(caller, &idempotency_key)?;
-        let level = convert::report(report)?;
-        let broadcasts = self.check_batch(messages)?;
+        let CheckedBatch { key, broadcasts, level } = batch;
         // In a place of its own, as are all that have a name: what they hold is large, and copied with their call.
         Box::pin(self.once(key, self.clone().deliver_all(broadcasts, level))).await
+    }
+
+    /// Checks all messages of a batch.
+    pub(crate) fn check_batch(
+        &self,
+        caller: &str,
+        request: &BatchRef<'_>,
+    ) -> Result<CheckedBatch, FieldFault> {
+        let key = IdempotencyKey::new(caller, request.idempotency_key)?;
+        let level = convert::report(request.report)?;
+        let (count, max) = (request.messages.len(), size(self.config.batch_messages_max));
+        if count == 0 {
+            return Err(FieldFault::new("messages", Rule::Required));
+        }
+        if count > max {
+            return Err(FieldFault::new("messages", Rule::TooManyEntries { count, max }));
+        }
+        let check = |(nth, message)| {
+            convert::broadcast(message, &self.config)
+                .map_err(|fault| fault.within(&format!("messages[{nth}]")))
+        };
+        let broadcasts = request.messages.iter().enumerate().map(check).collect::<Result<_, _>>()?;
+        Ok(CheckedBatch { key, broadcasts, level })
     }
 
     async fn deliver_all(
@@ -108,10 +182,28 @@ impl<D: Dispatch> Publishing<D> {
         while left.len() > 0 {
             let part = next_part(&mut left);
             let messages = part.len();
+            // Named, so that a retry can leave out what its sockets have already seen.
+            let cut_short = |nth, done, status: Status| {
+                let text = status.message();
+                Status::new(
+                    status.code(),
+                    format!("messages[{nth}]: {text}; {done} of {count} were published"),
+                )
+            };
             let part = match level {
                 ReportLevel::Accepted => match self.dispatch.publish_now(part) {
-                    Ok(()) => {
-                        published.extend(new_ids().take(messages).map(accepted));
+                    Ok(handed) => {
+                        let done = published.len();
+                        let faults = handed.faults(messages).await;
+                        if let Some((nth, fault)) = faults.first() {
+                            let done = done + messages - faults.len();
+                            return Err(cut_short(published.len() + nth, done, fault.clone().into()));
+                        }
+                        let new_id = new_ids();
+                        published.extend(
+                            (0..messages)
+                                .map(|_| v1::Published::from(Published { id: new_id(), reach: None })),
+                        );
                         continue;
                     }
                     Err(part) => part,
@@ -120,15 +212,9 @@ impl<D: Dispatch> Publishing<D> {
             };
             for broadcast in part {
                 let nth = published.len();
-                let (answer, reach) = self.hand_over(broadcast, level).await.map_err(|status| {
-                    // Named, so that a retry can leave out what its sockets have already seen.
-                    let text = status.message();
-                    Status::new(
-                        status.code(),
-                        format!("messages[{nth}]: {text}; {nth} of {count} were published"),
-                    )
-                })?;
-                published.push(answer);
+                let answer = self.hand_over(broadcast, level).await;
+                let (answer, reach) = answer.map_err(|status| cut_short(nth, nth, status))?;
+                published.push(answer.into());
                 reaches.extend(reach);
             }
         }
@@ -137,21 +223,6 @@ impl<D: Dispatch> Publishing<D> {
             published.reach = Some(convert::reach(reach.wait().await));
         }
         Ok(v1::PublishBatchResponse { published })
-    }
-
-    fn check_batch(&self, messages: Vec<v1::Message>) -> Result<Vec<Broadcast>, FieldFault> {
-        let (count, max) = (messages.len(), size(self.config.batch_messages_max));
-        if count == 0 {
-            return Err(FieldFault::new("messages", Rule::Required));
-        }
-        if count > max {
-            return Err(FieldFault::new("messages", Rule::TooManyEntries { count, max }));
-        }
-        let check = |(nth, message)| {
-            convert::broadcast(message, &self.config)
-                .map_err(|fault| fault.within(&format!("messages[{nth}]")))
-        };
-        messages.into_iter().enumerate().map(check).collect()
     }
 }
 
@@ -175,20 +246,15 @@ fn next_part(left: &mut vec::IntoIter<Broadcast>) -> Vec<Broadcast> {
     part
 }
 
-/// The answer for a message that is on its way.
-pub(crate) fn accepted(id: MessageId) -> v1::Published {
-    v1::Published { message_id: id.to_string(), reach: None }
-}
-
 /// An id for a message published now.
 pub(crate) fn next_id() -> MessageId {
     new_id(unix_ms())
 }
 
 /// Ids for messages published now, as one.
-pub(crate) fn new_ids() -> impl Iterator<Item = MessageId> {
+pub(crate) fn new_ids() -> impl Fn() -> MessageId {
     let unix_ms = unix_ms();
-    iter::repeat_with(move || new_id(unix_ms))
+    move || new_id(unix_ms)
 }
 
 fn new_id(unix_ms: u64) -> MessageId {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,29 +11,24 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use roomcast_proto::v1::publisher_server::PublisherServer;
 use telemetry::PublishMetrics;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::Stream;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::auth::{AuthConfig, Authenticator, KeysFault, ServerTlsConfig};
 use crate::config::{PublishConfig, size};
+use crate::connection::Services;
 use crate::dispatch::Dispatch;
 use crate::front::{Door, Front};
 use crate::guard::Guarded;
 use crate::http;
 use crate::idempotency::Remembered;
+use crate::listener;
 use crate::publishing::Publishing;
 use crate::tls::{Tls, TlsFault};
-
-/// How long a connection may be silent before it is asked for a sign of life, and how long that may take.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The publish API could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +37,6 @@ pub enum ServeError {
     /// The descriptors compiled into this binary are faulty.
     #[error("reflection cannot read the descriptors of this build")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The listener failed.
-    #[error("the gRPC listener failed")]
-    Listener(#[from] tonic::transport::Error),
 }
 
 /// Who may connect and call.
@@ -134,7 +125,6 @@ pub async fn serve_with<D: Dispatch>(
         reporter.set_not_serving::<PublisherServer<Guarded<D>>>().await;
         stop.send_replace(true);
     };
-    let calls_max = config.calls_per_connection_max.get();
     let metrics = Arc::new(PublishMetrics::new());
     let remembered = Remembered::new(
         Duration::from_millis(u32::from(config.idempotency_window_ms).into()),
@@ -147,37 +137,19 @@ pub async fn serve_with<D: Dispatch>(
     let metrics = publishing.metrics.clone();
     let door = access.authenticator.clone().map(|authenticator| Door { authenticator, metrics });
     let router = open.merge(guarded(publishing.clone(), door.clone())).fallback(http::not_found);
-    let service =
-        Front { rpcs: publisher(Guarded(publishing)), door, routes: Routes::from(router).prepare() };
-    let serving = async {
-        match &access.tls {
-            Some(tls) => serve_on(tls.incoming(listener), service, calls_max, shutdown).await,
-            None => {
-                // Answers are small and callers wait for them: no delay to fill segments.
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                serve_on(incoming, service, calls_max, shutdown).await
-            }
-        }
+    let publisher = Guarded(publishing);
+    let services = Services {
+        door: door.clone(),
+        calls_max: publisher.0.config.calls_per_connection_max.get(),
+        request_bytes_max: size(publisher.0.config.request_bytes_max),
+        stopping: publisher.0.stopping.clone(),
+        front: Front { rpcs: rpcs_of(publisher.clone()), door, routes: Routes::from(router).prepare() },
+        publisher,
     };
     tokio::select! {
-        served = serving => Ok(served?),
+        () = listener::serve(listener, access.tls.as_ref(), Arc::new(services), shutdown) => Ok(()),
         never = access.follow_changes() => match never {},
     }
-}
-
-async fn serve_on<I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static, D: Dispatch>(
-    incoming: impl Stream<Item = io::Result<I>>,
-    service: Front<PublisherServer<Guarded<D>>>,
-    calls_max: u32,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(calls_max)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .serve_with_incoming_shutdown(service, incoming, shutdown)
-        .await
 }
 
 /// What callers need rights for over HTTP with JSON, behind the door.
@@ -190,7 +162,7 @@ fn guarded<D: Dispatch>(publishing: Publishing<D>, door: Option<Door>) -> Router
 }
 
 /// The same over gRPC.
-fn publisher<D: Dispatch>(service: Guarded<D>) -> PublisherServer<Guarded<D>> {
+fn rpcs_of<D: Dispatch>(service: Guarded<D>) -> PublisherServer<Guarded<D>> {
     let request_bytes_max = size(service.0.config.request_bytes_max);
     PublisherServer::new(service).max_decoding_message_size(request_bytes_max)
 }

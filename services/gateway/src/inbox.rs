@@ -16,7 +16,8 @@ use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooMa
 use bytes::Bytes;
 use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
 use publish::{
-    CallEvent, CallRefused, Coverage, Dispatch, ReachLater, Receipt, ReportLevel, ServerAnswer, Unavailable,
+    CallEvent, CallRefused, Coverage, Dispatch, HandedOver, ReachLater, Receipt, ReportLevel, ServerAnswer,
+    Unavailable,
 };
 use smallvec::SmallVec;
 use socketio::NamespaceName;
@@ -213,7 +214,7 @@ impl Dispatch for Shards {
         Ok(Receipt { reach })
     }
 
-    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
         // What is free of either is free because nobody waits for it.
         let Ok(turn) = self.turnstile.try_acquire() else { return Err(broadcasts) };
         let mut places = SmallVec::<[_; 8]>::new();
@@ -228,7 +229,7 @@ impl Dispatch for Shards {
             place.send(Command::DeliverAll(publications.clone()));
         }
         drop(turn);
-        Ok(())
+        Ok(HandedOver::Done)
     }
 
     async fn operate(

@@ -111,7 +111,12 @@ impl Caller {
     }
 
     /// `rooms` are the targets of a call; none of them means the whole namespace.
-    pub(crate) fn targets(&self, operation: Operation, rooms: &[String], field: &str) -> Result<(), Status> {
+    pub(crate) fn targets(
+        &self,
+        operation: Operation,
+        rooms: &[impl AsRef<str>],
+        field: &str,
+    ) -> Result<(), Status> {
         if rooms.is_empty() {
             return self
                 .identity
@@ -122,11 +127,16 @@ impl Caller {
         self.rooms(operation, rooms, field)
     }
 
-    pub(crate) fn rooms(&self, operation: Operation, rooms: &[String], field: &str) -> Result<(), Status> {
+    pub(crate) fn rooms(
+        &self,
+        operation: Operation,
+        rooms: &[impl AsRef<str>],
+        field: &str,
+    ) -> Result<(), Status> {
         for (nth, room) in rooms.iter().enumerate() {
             self.identity
                 .rights
-                .room(room)
+                .room(room.as_ref())
                 .map_err(|missing| self.denied(missing, operation, &format!("{field}[{nth}]")))?;
         }
         Ok(())

@@ -9,8 +9,8 @@ use std::time::Duration;
 use adapter::{Action, Broadcast, Delivery, Event, Handshake, Operation, Outcome, SocketDetails, Targets};
 use bytes::Bytes;
 use publish::{
-    Access, CallEvent, CallRefused, Coverage, Dispatch, PublishConfig, Reach, ReachLater, Receipt,
-    ReportLevel, ServeError, ServerAnswer, Unavailable, serve_with,
+    Access, CallEvent, CallRefused, Coverage, Dispatch, HandedOver, PublishConfig, Reach, ReachLater,
+    Receipt, ReportLevel, ServeError, ServerAnswer, Unavailable, serve_with,
 };
 use roomcast_proto::v1;
 use roomcast_proto::v1::publisher_client::PublisherClient;
@@ -153,12 +153,12 @@ impl Dispatch for Recorder {
         Ok(Receipt { reach: reach.map(|reach| ReachLater::new(async { reach })) })
     }
 
-    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
         let Some(handed) = &self.handed_as_one else { return Err(broadcasts) };
         handed.lock().unwrap().push(broadcasts.len());
         let broadcasts = broadcasts.into_iter().map(|broadcast| (broadcast, ReportLevel::Accepted));
         self.taken.lock().unwrap().extend(broadcasts);
-        Ok(())
+        Ok(HandedOver::Done)
     }
 
     async fn emit_to_servers(

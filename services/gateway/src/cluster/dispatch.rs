@@ -8,8 +8,8 @@ use broker::Publication;
 use bytes::Bytes;
 use cluster::{Ask, Part};
 use publish::{
-    CallEvent, CallRefused, Claim, Coverage, Dispatch, IdempotencyKey, Reach, ReachLater, Receipt,
-    ReportLevel, ServerAnswer, Unavailable,
+    CallEvent, CallRefused, Claim, Coverage, Dispatch, HandedOver, IdempotencyKey, Reach, ReachLater,
+    Receipt, ReportLevel, ServerAnswer, Unavailable,
 };
 use socketio::NamespaceName;
 use tokio::sync::{mpsc, oneshot};
@@ -58,7 +58,7 @@ impl Dispatch for Nodes {
         }
     }
 
-    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<(), Vec<Broadcast>> {
+    fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
         match &self.cluster {
             // Redis answers for each.
             Some(_) => Err(broadcasts),

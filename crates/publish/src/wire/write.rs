@@ -1,0 +1,129 @@
+//! Answers to publishes, written into the gRPC frames that carry them.
+
+use bytes::{BufMut as _, BytesMut};
+use prost::Message;
+use roomcast_proto::v1;
+
+use crate::id::{MESSAGE_ID_CHARS, MessageId};
+
+/// Compression flag and length in front of a message. Source: "gRPC over HTTP2", Length-Prefixed-Message.
+const PREFIX_BYTES: usize = 5;
+/// Field 1 with an id of [`MESSAGE_ID_CHARS`]: tag, length, text.
+const ID_FIELD_BYTES: usize = 2 + MESSAGE_ID_CHARS;
+/// A field of a length, with tag.
+const ID_LENGTH: u8 = MESSAGE_ID_CHARS as u8;
+
+fn put_prefix(out: &mut BytesMut, message_bytes: usize) {
+    out.put_u8(0);
+    // What is written here is far below 4 GiB: ids, or a report on nodes.
+    out.put_u32(u32::try_from(message_bytes).unwrap_or(u32::MAX));
+}
+
+fn put_id(out: &mut BytesMut, id: MessageId) {
+    out.put_slice(&[0x0a, ID_LENGTH]);
+    out.put_slice(&id.text());
+}
+
+fn put(out: &mut BytesMut, message: &impl Message) {
+    put_prefix(out, message.encoded_len());
+    message.encode(out).expect("a BytesMut grows as needed");
+}
+
+/// A [`v1::PublishResponse`].
+pub(crate) fn publish_response(id: MessageId, reach: Option<v1::Reach>) -> BytesMut {
+    if reach.is_some() {
+        let mut out = BytesMut::new();
+        put(&mut out, &v1::PublishResponse { message_id: id.to_string(), reach });
+        return out;
+    }
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + ID_FIELD_BYTES);
+    put_prefix(&mut out, ID_FIELD_BYTES);
+    put_id(&mut out, id);
+    out
+}
+
+/// A [`v1::PublishBatchResponse`].
+pub(crate) fn publish_batch_response(response: &v1::PublishBatchResponse) -> BytesMut {
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + response.encoded_len());
+    put(&mut out, response);
+    out
+}
+
+/// A [`v1::PublishStreamResponse`] for a message that is on its way, without a report.
+pub(crate) fn publish_stream_accepted(out: &mut BytesMut, sequence: u64, id: MessageId) {
+    let (sequence_field, sequence_bytes) = varint_field(0x08, sequence);
+    let sequence_field = sequence_field.get(..sequence_bytes).unwrap_or_default();
+    out.reserve(PREFIX_BYTES + sequence_bytes + 2 + ID_FIELD_BYTES);
+    put_prefix(out, sequence_bytes + 2 + ID_FIELD_BYTES);
+    out.put_slice(sequence_field);
+    out.put_slice(&[0x12, 2 + ID_LENGTH]);
+    put_id(out, id);
+}
+
+/// Any other [`v1::PublishStreamResponse`].
+pub(crate) fn publish_stream_response(out: &mut BytesMut, response: &v1::PublishStreamResponse) {
+    put(out, response);
+}
+
+/// Tag and value of a number, and how many bytes that is; none for 0.
+fn varint_field(tag: u8, mut value: u64) -> ([u8; 11], usize) {
+    let mut field = [0; 11];
+    if value == 0 {
+        return (field, 0);
+    }
+    let mut bytes = 0;
+    let mut next = tag;
+    for place in &mut field {
+        *place = next;
+        bytes += 1;
+        if bytes > 1 && next < 0x80 {
+            break;
+        }
+        next = (value & 0x7f) as u8;
+        value >>= 7;
+        if value > 0 {
+            next |= 0x80;
+        }
+    }
+    (field, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use v1::publish_stream_response::Outcome;
+
+    use super::*;
+
+    /// The message in a frame.
+    fn unframed<M: Message + Default>(frame: &[u8]) -> M {
+        let (prefix, message) = frame.split_at(PREFIX_BYTES);
+        assert_eq!(prefix[0], 0);
+        assert_eq!(prefix[1..], u32::try_from(message.len()).unwrap().to_be_bytes());
+        M::decode(message).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn answers_in_streams_are_read_by_prost(sequence: u64, shift in 0..64_u32, random: [u8; 10]) {
+            let (sequence, id) = (sequence >> shift, MessageId::new(7, random));
+            let mut out = BytesMut::new();
+            publish_stream_accepted(&mut out, sequence, id);
+            let published = v1::Published { message_id: id.to_string(), reach: None };
+            let expected = v1::PublishStreamResponse { sequence, outcome: Some(Outcome::Published(published)) };
+            prop_assert_eq!(unframed::<v1::PublishStreamResponse>(&out), expected.clone());
+            let mut plain = BytesMut::new();
+            publish_stream_response(&mut plain, &expected);
+            prop_assert_eq!(plain, out);
+        }
+    }
+
+    #[test]
+    fn answers_to_one_publish_are_read_by_prost() {
+        let id = MessageId::new(1, [3; 10]);
+        for reach in [None, Some(v1::Reach { sockets_matched: 3, ..v1::Reach::default() })] {
+            let answer: v1::PublishResponse = unframed(&publish_response(id, reach.clone()));
+            assert_eq!((answer.message_id, answer.reach), (id.to_string(), reach));
+        }
+    }
+}
