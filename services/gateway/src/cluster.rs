@@ -10,14 +10,16 @@ mod claims;
 mod dispatch;
 mod errands;
 mod start;
+mod tickets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use adapter::{Subscription, Ticket};
+use adapter::{Broadcast, Subscription, Ticket};
 use broker::Publication;
 use cluster::{Ask, Part};
+use publish::Unavailable;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use dispatch::Nodes;
@@ -38,6 +40,8 @@ pub(crate) enum ClusterCommand {
     Publish(Arc<Publication>, Option<oneshot::Sender<Published>>),
     /// The same, and ask the other nodes for so long how far it got there.
     PublishReporting(Arc<Publication>, oneshot::Sender<Published>, Duration, mpsc::Sender<Part>),
+    /// The same for several, in this order: says which of them came to nothing.
+    PublishAll(Messages, oneshot::Sender<Vec<(usize, Unavailable)>>),
     /// A shard has members in a namespace or room.
     Subscribe(u8, Subscription, Option<Ticket>),
     /// A shard has none there any more.
@@ -48,6 +52,31 @@ pub(crate) enum ClusterCommand {
     Query(redis_link::Query, oneshot::Sender<Option<redis_link::Reply>>),
     /// The process ends: take back what Redis knows of it.
     Leave(oneshot::Sender<()>),
+}
+
+/// Messages that are published as one.
+pub(crate) enum Messages {
+    /// Delivered here as well.
+    Here(Arc<[Publication]>),
+    /// By a process without sockets, which spares what only sockets need.
+    Elsewhere(Vec<Broadcast>),
+}
+
+impl Messages {
+    fn len(&self) -> usize {
+        match self {
+            Self::Here(publications) => publications.len(),
+            Self::Elsewhere(broadcasts) => broadcasts.len(),
+        }
+    }
+
+    fn broadcasts(&self) -> impl Iterator<Item = &Broadcast> {
+        let (here, elsewhere): (&[Publication], &[Broadcast]) = match self {
+            Self::Here(publications) => (publications, &[]),
+            Self::Elsewhere(broadcasts) => (&[], broadcasts),
+        };
+        here.iter().map(|publication| &publication.broadcast).chain(elsewhere)
+    }
 }
 
 /// What became of a publish.

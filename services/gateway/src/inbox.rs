@@ -26,6 +26,7 @@ use websocket::Deflate;
 
 use crate::{
     calls::{self, Reporter},
+    cluster::Messages,
     peers::PeerStream,
     socket::Socket,
 };
@@ -215,20 +216,7 @@ impl Dispatch for Shards {
     }
 
     fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
-        // What is free of either is free because nobody waits for it.
-        let Ok(turn) = self.turnstile.try_acquire() else { return Err(broadcasts) };
-        let mut places = SmallVec::<[_; 8]>::new();
-        for inbox in self.inboxes.iter() {
-            match inbox.try_reserve() {
-                Ok(place) => places.push(place),
-                Err(_) => return Err(broadcasts),
-            }
-        }
-        let publications: Arc<[_]> = broadcasts.into_iter().map(Publication::new).collect();
-        for place in places {
-            place.send(Command::DeliverAll(publications.clone()));
-        }
-        drop(turn);
+        self.deliver_now(broadcasts, None::<(&mpsc::Sender<Command>, fn(Messages) -> Command)>)?;
         Ok(HandedOver::Done)
     }
 
@@ -341,6 +329,45 @@ impl Shards {
         })
         .await?;
         Ok(Handed { answers, coverage: self.coverage() })
+    }
+
+    /// Hands broadcasts to every shard as one, and to `ahead` before, if that needs no waiting.
+    pub(crate) fn deliver_now<T>(
+        &self,
+        broadcasts: Vec<Broadcast>,
+        ahead: Option<(&mpsc::Sender<T>, impl FnOnce(Messages) -> T)>,
+    ) -> Result<(), Vec<Broadcast>> {
+        // What is free of either is free because nobody waits for it.
+        let Ok(turn) = self.turnstile.try_acquire() else { return Err(broadcasts) };
+        let first = match ahead {
+            None => None,
+            Some((queue, command)) => match queue.try_reserve() {
+                Ok(place) => Some((place, command)),
+                Err(_) => return Err(broadcasts),
+            },
+        };
+        let mut places = SmallVec::<[_; 8]>::new();
+        for inbox in self.inboxes.iter() {
+            match inbox.try_reserve() {
+                Ok(place) => places.push(place),
+                Err(_) => return Err(broadcasts),
+            }
+        }
+        if places.is_empty() {
+            if let Some((place, command)) = first {
+                place.send(command(Messages::Elsewhere(broadcasts)));
+            }
+            return Ok(());
+        }
+        let publications: Arc<[_]> = broadcasts.into_iter().map(Publication::new).collect();
+        if let Some((place, command)) = first {
+            place.send(command(Messages::Here(publications.clone())));
+        }
+        for place in places {
+            place.send(Command::DeliverAll(publications.clone()));
+        }
+        drop(turn);
+        Ok(())
     }
 
     /// Puts a command into every inbox.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use adapter::WireFault;
+use adapter::{Broadcast, WireFault};
 use broker::Publication;
 use bytes::Bytes;
 use cluster::{AskId, ClusterConfig, Node, Output, Part, ShardSet};
@@ -19,6 +19,7 @@ use tokio::time::sleep_until;
 
 use super::away::Away;
 use super::errands::{Errands, Local};
+use super::tickets::{Reply, Tickets};
 use super::{ClusterCommand, Published};
 use crate::admin::{Readiness, Unready};
 use crate::inbox::{Command, Shards};
@@ -81,9 +82,7 @@ struct Carrier {
     away: Away,
     /// When the gauges are read next.
     gauges_at: Instant,
-    /// Who waits for what became of a publish.
-    tickets: HashMap<u64, oneshot::Sender<Published>>,
-    ticket_count: u64,
+    tickets: Tickets,
     /// Who waits for an answer of Redis.
     queries: HashMap<u64, oneshot::Sender<Option<redis_link::Reply>>>,
     query_count: u64,
@@ -113,8 +112,7 @@ impl Carrier {
             metrics: ClusterMetrics::new(),
             away: Away::default(),
             gauges_at: Instant::now(),
-            tickets: HashMap::new(),
-            ticket_count: 0,
+            tickets: Tickets::default(),
             queries: HashMap::new(),
             query_count: 0,
             asks: HashMap::new(),
@@ -260,17 +258,24 @@ impl Carrier {
                 ))
             }
         };
-        if let Some(reply) = self.tickets.remove(&ticket) {
-            // The caller may have gone.
-            reply.send(published).ok();
-        }
+        self.tickets.settle(ticket, published);
     }
 
     fn handle_command(&mut self, command: ClusterCommand, now: Instant) {
         match command {
-            ClusterCommand::Publish(publication, reply) => self.publish(&publication, reply),
+            ClusterCommand::Publish(publication, reply) => {
+                let ticket = reply.map(|reply| self.tickets.take(1, Reply::One(reply)));
+                self.publish(&publication.broadcast, ticket);
+            }
+            ClusterCommand::PublishAll(messages, reply) => {
+                let first = self.tickets.take(messages.len(), Reply::Run(reply, Vec::new()));
+                for (broadcast, ticket) in messages.broadcasts().zip(first..) {
+                    self.publish(broadcast, Some(ticket));
+                }
+            }
             ClusterCommand::PublishReporting(publication, reply, timeout, parts) => {
-                self.publish_reporting(&publication, reply, timeout, parts, now);
+                let ticket = self.tickets.take(1, Reply::One(reply));
+                self.publish_reporting(&publication, ticket, timeout, parts, now);
             }
             ClusterCommand::Subscribe(shard, subscription, ticket) => {
                 self.node.subscribe(shard, subscription, ticket, now);
@@ -298,9 +303,8 @@ impl Carrier {
         }
     }
 
-    fn publish(&mut self, publication: &Publication, reply: Option<oneshot::Sender<Published>>) {
-        let ticket = reply.map(|reply| self.ticket(reply));
-        if let Err(fault) = self.node.publish(&publication.broadcast, ticket) {
+    fn publish(&mut self, broadcast: &Broadcast, ticket: Option<u64>) {
+        if let Err(fault) = self.node.publish(broadcast, ticket) {
             self.not_published(ticket, &fault);
         }
     }
@@ -308,12 +312,12 @@ impl Carrier {
     fn publish_reporting(
         &mut self,
         publication: &Publication,
-        reply: oneshot::Sender<Published>,
+        ticket: u64,
         timeout: Duration,
         parts: mpsc::Sender<Part>,
         now: Instant,
     ) {
-        let (id, ticket) = (self.next_ask(), self.ticket(reply));
+        let id = self.next_ask();
         match self.node.publish_reporting(id, &publication.broadcast, Some(ticket), timeout, now) {
             Ok(()) => drop(self.asks.insert(id, parts)),
             Err(fault) => self.not_published(Some(ticket), &fault),
@@ -322,22 +326,15 @@ impl Carrier {
 
     fn not_published(&mut self, ticket: Option<u64>, fault: &WireFault) {
         telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
-        if let Some(reply) = ticket.and_then(|ticket| self.tickets.remove(&ticket)) {
+        if let Some(ticket) = ticket {
             let why = format!("{fault}: clients here got it, other nodes would not survive it");
-            reply.send(Published::Refused(why)).ok();
+            self.tickets.settle(ticket, Published::Refused(why));
         }
     }
 
     fn next_ask(&mut self) -> AskId {
         self.ask_count += 1;
         AskId(self.ask_count)
-    }
-
-    /// By which Redis' answer to a publish finds whoever waits for it.
-    fn ticket(&mut self, reply: oneshot::Sender<Published>) -> u64 {
-        self.ticket_count += 1;
-        self.tickets.insert(self.ticket_count, reply);
-        self.ticket_count
     }
 
     fn handle_local(&mut self, local: Local) {
@@ -406,9 +403,9 @@ impl Carrier {
 
     fn refuse(&mut self, ticket: Option<u64>, refused: redis_link::Refused) {
         self.metrics.publishes_lost(1);
-        if let Some(reply) = ticket.and_then(|ticket| self.tickets.remove(&ticket)) {
+        if let Some(ticket) = ticket {
             let why = format!("{refused}: clients here got it, other nodes did not; retry");
-            reply.send(Published::Refused(why)).ok();
+            self.tickets.settle(ticket, Published::Refused(why));
         }
     }
 
@@ -489,11 +486,16 @@ impl Carrier {
 fn payload_bytes(command: &ClusterCommand) -> usize {
     match command {
         ClusterCommand::Publish(publication, _) | ClusterCommand::PublishReporting(publication, ..) => {
-            let event = &publication.broadcast.event;
-            event.attachments.iter().map(Bytes::len).sum::<usize>() + event.json.len()
+            event_bytes(&publication.broadcast)
         }
+        ClusterCommand::PublishAll(messages, _) => messages.broadcasts().map(event_bytes).sum(),
         _ => 0,
     }
+}
+
+fn event_bytes(broadcast: &Broadcast) -> usize {
+    let event = &broadcast.event;
+    event.attachments.iter().map(Bytes::len).sum::<usize>() + event.json.len()
 }
 
 fn kind_of(listen: cluster::Listen) -> redis_link::Kind {

@@ -59,11 +59,16 @@ impl Dispatch for Nodes {
     }
 
     fn publish_now(&self, broadcasts: Vec<Broadcast>) -> Result<HandedOver, Vec<Broadcast>> {
-        match &self.cluster {
-            // Redis answers for each.
-            Some(_) => Err(broadcasts),
-            None => self.shards.publish_now(broadcasts),
+        let Some(cluster) = &self.cluster else { return self.shards.publish_now(broadcasts) };
+        if !cluster.can_publish() {
+            // Each is then told why.
+            return Err(broadcasts);
         }
+        let (reply, faults) = oneshot::channel();
+        // Redis first, as for one.
+        let to_redis = |messages| ClusterCommand::PublishAll(messages, reply);
+        self.shards.deliver_now(broadcasts, Some((cluster.commands(), to_redis)))?;
+        Ok(HandedOver::Awaited(faults))
     }
 
     async fn operate(
