@@ -4,17 +4,18 @@
 //
 //   node --test --test-reporter=./compatibility.mjs --test-reporter-destination=../../docs/compatibility.md \
 //     node/scenarios.test.mjs browser/scenarios.test.mjs generations/node.test.mjs generations/browser.test.mjs \
-//     generations/mixed.test.mjs
+//     generations/mixed.test.mjs other-languages/other-languages.test.mjs
 
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { CURRENT } from "./generations/plan.mjs";
+import { LANGUAGES } from "./other-languages/plan.mjs";
 
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
-const NAME = /^(?:(?<version>\d[\d., ]*) )?(?<place>node|chromium) (?<transport>[a-z]+): (?<scenario>\w+)$/;
+const NAME = /^(?:(?<version>\d[\d., ]*) )?(?<place>[a-z]+) (?<transport>[a-z]+): (?<scenario>\w+)$/;
 const COLUMNS = ["websocket", "polling", "upgrade", "jsonp"];
-const PLACES = { node: "Node", chromium: "Chromium" };
+const PLACES = { node: "Node", chromium: "Chromium", rust: "Rust", go: "Go", python: "Python" };
 
 const HEAD = `# Clients that work
 
@@ -27,6 +28,8 @@ with every server:
 
 - 1.x says the id of the root in every namespace; the server's is \`/chat#\` and that id, as for 2.x.
 - 2.x in a browser sends at most about 100 kB of binary in one attachment over JSONP.
+
+What is left out for clients in other languages they cannot do with Node's server either.
 `;
 
 /** node:test calls it with all events of a run, and writes what it yields. */
@@ -49,7 +52,9 @@ export function render(results) {
     const groups = NAME.exec(name)?.groups;
     if (!groups) continue;
     const { version = CURRENT, place, transport, scenario } = groups;
-    const title = `socket.io-client ${version} in ${PLACES[place]}`;
+    if (!(place in PLACES)) continue;
+    const client = LANGUAGES.find(({ language }) => language === place)?.name ?? "socket.io-client";
+    const title = `${client} ${version} in ${PLACES[place]}`;
     const section = entry(sections, title, () => ({ file, rows: new Map() }));
     entry(section.rows, scenario, () => new Map()).set(transport, passed ? "yes" : "FAILED");
   }
@@ -68,9 +73,10 @@ function sectionText(title, { file, rows }) {
   return `## ${title}\n\nTested in \`tests/clients/${file}\`.\n\n${table.join("\n")}\n`;
 }
 
-/** Newest first. */
+/** The clients in JavaScript first, newest first. */
 function byVersion(left, right) {
-  return right.localeCompare(left, "en", { numeric: true });
+  const others = (title) => !title.startsWith("socket.io-client ");
+  return others(left) - others(right) || right.localeCompare(left, "en", { numeric: true });
 }
 
 function entry(map, key, make) {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod languages;
 mod publish;
 mod stage;
 mod stubs;

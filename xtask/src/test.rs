@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::stage::{Tally, check, count_cargo, count_lines, count_tap, stage};
-use crate::{bench, tools, workspace};
+use crate::{bench, languages, tools, workspace};
 
 /// How much is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,9 @@ fn set_up() -> Tally {
         ("Redis", tools::redis()),
         ("nginx", tools::nginx()),
         ("Chromium", tools::chromium().map(drop)),
+        ("client in Rust", languages::rust()),
+        ("client in Go", languages::go()),
+        ("client in Python", languages::python()),
     ];
     for (name, result) in steps {
         if let Err(error) = &result {
@@ -104,6 +107,7 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
         .arg(format!("--test-reporter-destination={}", report.display()))
         .args(suites)
         .env("ROOMCAST_GATEWAY", workspace::gateway("debug"))
+        .env("ROOMCAST_OTHER_LANGUAGES", languages::bin())
         .env("ROOMCAST_PYTHON_BIN", crate::stubs::python_bin())
         .current_dir(folder);
     if scope == Scope::Long {

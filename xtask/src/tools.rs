@@ -185,7 +185,11 @@ fn is_in_path(program: &str) -> bool {
     env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a tool to its end.
+///
+/// # Errors
+/// When it cannot be run or fails; its own words are on stderr.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().display().to_string();
     // What tools say is for people; stdout is for results.
     let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();

@@ -7,7 +7,10 @@ import { test } from "node:test";
 
 import { render } from "../compatibility.mjs";
 import { REPOSITORY } from "../harness.mjs";
-import { plan } from "./plan.mjs";
+import { plan as ofOtherLanguages } from "../other-languages/plan.mjs";
+import { plan as ofGenerations } from "./plan.mjs";
+
+const plan = () => [...ofGenerations(), ...ofOtherLanguages()];
 
 test("the_table_of_clients_is_that_of_the_tests", () => {
   const committed = readFileSync(join(REPOSITORY, "docs/compatibility.md"), "utf8");
