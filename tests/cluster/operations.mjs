@@ -115,11 +115,18 @@ async function relay(cluster, server) {
 
 async function call(cluster, publisher, prefix, message, answerOf) {
   const event = cluster.fresh(prefix);
-  const { complete, answers } = await publisher.do("call", { timeoutMs: TIMEOUT_MS, ...message, event });
+  const { complete, answers, who, coverage } = await publisher.do("call", { timeoutMs: TIMEOUT_MS, ...message, event });
   const asked = cluster.members.filter((member) => member.isIn(message.rooms, message.except));
   const answering = asked.filter((member) => !(prefix === SILENT && member.silent));
   assert.deepEqual(answers.map(canonical).sort(), answering.map((each) => canonical(answerOf(each))).sort());
   assert.equal(complete, answering.length === asked.length, "whether all have answered");
+  if (who) {
+    const nobody = { id: "", node: "" };
+    const known = ({ id, server }) => (server.kind === "gateway" ? { id, node: server.name } : nobody);
+    assert.deepEqual(who.map(canonical).sort(), answering.map((each) => canonical(known(each))).sort());
+    const nodes = cluster.servers.length;
+    assert.deepEqual(coverage, { nodes_asked: nodes, nodes_answered: nodes, nodes_missing: [], partial: false });
+  }
   cluster.assertGot(event, message.args ?? [], (each) => asked.includes(each));
 }
 
@@ -172,7 +179,9 @@ export function assertSockets(sockets, members) {
   const ids = (list) => list.map(({ id }) => id).sort();
   assert.deepEqual(ids(sockets), ids(members));
   for (const member of members) {
-    const { handshake, rooms: joined, data } = sockets.find(({ id }) => id === member.id);
+    const { handshake, rooms: joined, data, node } = sockets.find(({ id }) => id === member.id);
+    // Node tells nobody where a socket is.
+    if (node !== undefined) assert.equal(node, member.server.kind === "gateway" ? member.server.name : "");
     assert.deepEqual([...joined].sort(), [member.id, ...member.rooms].sort(), `rooms of ${member.name}`);
     assert.match(handshake.address, /^(::ffff:)?127\.0\.0\.1$/);
     assert.equal(handshake.headers.host, new URL(member.server.url).host);

@@ -37,7 +37,7 @@ export class GatewayParticipant {
 
   /** Starts a gateway with `--dev` on this Redis; `mode`: of the sharded adapter; `env`: further variables. */
   static async start(name, { redis, adapter = "redis", mode, env = {} }) {
-    const variables = { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url };
+    const variables = { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url, ROOMCAST__NODE__NAME: name };
     if (mode) variables.ROOMCAST__ADAPTER__MODE = mode;
     const gateway = await startGateway({ env: { ...variables, ...env } });
     return new GatewayParticipant(name, gateway);
@@ -123,8 +123,13 @@ export class GatewayParticipant {
   async _call({ timeoutMs, ...message }) {
     const parts = await this.#stream("Call", { message: toMessage(message), timeout_ms: timeoutMs });
     const { summary } = parts.at(-1);
-    const answers = parts.slice(0, -1).map(({ answer }) => fromArguments(answer)[0]);
-    return { complete: summary.end === "CALL_END_ALL", answers, coverage: summary.coverage };
+    const given = parts.slice(0, -1).map(({ answer }) => answer);
+    return {
+      complete: summary.end === "CALL_END_ALL",
+      answers: given.map((answer) => fromArguments(answer)[0]),
+      who: given.map(({ socket_id: id, node }) => ({ id, node })),
+      coverage: summary.coverage,
+    };
   }
 
   async _fetch(targets) {
@@ -171,6 +176,7 @@ export class GatewayParticipant {
     const request = { namespace, event, arguments: JSON.stringify(args), answers: true, timeout_ms: TIMEOUT_MS };
     const { answers, coverage } = await this.#unary("ServerSideEmit", request);
     assertWhole(coverage);
+    for (const { node, value } of answers) assert.equal(node !== "", value === "null", `${node} answers ${value}`);
     return answers.map(({ value }) => JSON.parse(value));
   }
 
