@@ -22,9 +22,12 @@ export function loadProto() {
   return grpc.loadPackageDefinition(definition).roomcast.v1;
 }
 
-/** The calls of the publish API at `address` (`host:port`), as the library makes them from the file. */
-export function connectPublisher(address) {
-  return new (loadProto().Publisher)(address, grpc.credentials.createInsecure());
+/**
+ * The calls of the publish API at `address` (`host:port`), as the library makes them from the file. `options`: those of
+ * the library's channel.
+ */
+export function connectPublisher(address, options = {}) {
+  return new (loadProto().Publisher)(address, grpc.credentials.createInsecure(), options);
 }
 
 /** What every call is made with: a server just started is reached when it listens, and no call waits for ever. */

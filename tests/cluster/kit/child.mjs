@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 
 import { PATIENCE_MS, within } from "../../clients/deadline.mjs";
 
@@ -114,4 +115,10 @@ function forkNode(script, options) {
     serialization: "advanced",
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
+}
+
+/** Memory of a process in RAM, in bytes. */
+export function residentBytes(pid) {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]);
 }

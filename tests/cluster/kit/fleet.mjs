@@ -4,11 +4,11 @@
 // Each gateway has one client that sends and one that listens, all in one room. One back end publishes to the first.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 
 import { within } from "../../clients/deadline.mjs";
 import { startGateway } from "../../clients/harness.mjs";
 import { callOptions, connectPublisher } from "../../clients/publisher.mjs";
+import { residentBytes } from "./child.mjs";
 import { eventually } from "./eventually.mjs";
 import { Member } from "./member.mjs";
 
@@ -57,8 +57,7 @@ export class Watched {
 
   /** Memory of the process in RAM, in bytes. */
   residentBytes() {
-    const status = readFileSync(`/proc/${this.#gateway.pid}/status`, "utf8");
-    return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]);
+    return residentBytes(this.#gateway.pid);
   }
 
   /** Why it is not ready; empty when it is. Rejects when it does not answer. */

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 
 import { startGateway, startPublisher } from "../../clients/harness.mjs";
 import { callOptions, connectPublisher } from "../../clients/publisher.mjs";
+import { residentBytes } from "./child.mjs";
 
 /** How long calls over the cluster may take, in ms: what Node gives its own requests. */
 const TIMEOUT_MS = 5000;
@@ -73,6 +74,11 @@ export class GatewayParticipant {
     const text = await (await fetch(`${this.#gateway.opsUrl}/metrics`)).text();
     const values = text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"));
     return [...values].reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
+  /** Memory of the process in RAM, in bytes. */
+  residentBytes() {
+    return residentBytes(this.#gateway.pid);
   }
 
   /** HTTP status of the readiness check. */

@@ -1,4 +1,4 @@
-// A TCP proxy between gateways and Redis, which can be slow, cut connections, or let nothing through.
+// A TCP proxy between gateways and Redis, or callers and gateways, which can be slow, cut connections, or let nothing through.
 
 import { once } from "node:events";
 import net from "node:net";
@@ -26,7 +26,11 @@ export class Proxy {
   }
 
   get url() {
-    return `redis://127.0.0.1:${this.#server.address().port}`;
+    return `redis://${this.address}`;
+  }
+
+  get address() {
+    return `127.0.0.1:${this.#server.address().port}`;
   }
 
   /** From now on each byte is on its way that long, and no more of them pass, in each direction of each connection. */
