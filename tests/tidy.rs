@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "tidy/limits.rs"]
+mod limits;
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/runbook.rs"]

@@ -15,6 +15,8 @@ pub struct LimitsConfig {
     pub connect_timeout_ms: u32,
     /// Namespaces one connection may have joined at once; one more is refused. Default 64.
     pub namespaces_per_connection: u16,
+    /// Longest name of a namespace a client may ask for, in bytes; one with a longer name does not exist. Default 256.
+    pub namespace_name_bytes: u16,
     /// Rooms one socket may be in, its own not counted; one more is refused. Default 1024.
     pub rooms_per_socket: u16,
     /// Longest room name a client may ask for, in bytes. Default 256.
@@ -53,6 +55,7 @@ impl Default for LimitsConfig {
             outbox_bytes: 4 * 1024 * 1024,
             connect_timeout_ms: 45_000,
             namespaces_per_connection: 64,
+            namespace_name_bytes: 256,
             rooms_per_socket: 1024,
             room_name_bytes: 256,
             attachments_per_packet: 10,

@@ -56,6 +56,8 @@ label! {
         MalformedRequest = "malformed_request",
         /// A body over `engine.max_payload_bytes`.
         PayloadTooLarge = "payload_too_large",
+        /// A TLS handshake that failed, or took too long.
+        Tls = "tls",
         /// `limits.connections` reached.
         ConnectionLimit = "connection_limit",
         /// `limits.connections_per_address` reached.

@@ -75,7 +75,7 @@ metrics_table! {
     VOLATILE_DROPPED: Counter "roomcast_volatile_dropped_total" Count ["shard"]
         "Volatile messages dropped because a client was not ready.";
     SLOW_CLIENTS_CLOSED: Counter "roomcast_slow_clients_closed_total" Count ["shard"]
-        "Clients closed because limits.outbox_bytes waited for them.";
+        "Clients closed because limits.outbox_bytes waited for them, or because they took nothing of an HTTP answer.";
     OUTBOX_BYTES: Gauge "roomcast_outbox_bytes" Bytes ["shard"]
         "Bytes that wait for clients.";
     TIMER_LAG: Histogram "roomcast_timer_lag_seconds" Seconds ["shard"]

@@ -332,15 +332,16 @@ fn run_shard(start: ShardStart, ended: &mpsc::Sender<ShardEnd>) {
 fn driver(start: ShardStart) -> io::Result<Driver> {
     let metrics = Rc::new(ShardMetrics::new(start.number.into()));
     let engine = &start.config.engine;
+    let heartbeat =
+        Duration::from_millis(u64::from(engine.ping_interval_ms) + u64::from(engine.ping_timeout_ms));
     let forwarder = start.peers.as_ref().map(|peers| {
-        let heartbeat =
-            Duration::from_millis(u64::from(engine.ping_interval_ms) + u64::from(engine.ping_timeout_ms));
         let PeersStart { node, directory, key, .. } = peers;
         Forwarder::new(directory.clone(), key.clone(), *node, heartbeat, metrics.clone())
     });
     let context = Rc::new(Context {
         client: start.client,
         request_timeout: start.request_timeout,
+        stall_timeout: heartbeat,
         occupancy: start.occupancy,
         quotas: start.quotas,
         request_rate: Rate::new(start.config.limits.packets_per_second),

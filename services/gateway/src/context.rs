@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) client: ClientConfig,
     /// How long a request head or body may take.
     pub(crate) request_timeout: Duration,
+    /// How long a client may take nothing of an answer: as long as a session may be silent.
+    pub(crate) stall_timeout: Duration,
     pub(crate) occupancy: Occupancy,
     /// What addresses have taken of the process.
     pub(crate) quotas: Arc<Quotas>,

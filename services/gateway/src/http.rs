@@ -12,6 +12,8 @@ mod upgraded;
 
 use std::{
     cell::Cell,
+    error::Error as _,
+    io,
     net::IpAddr,
     pin::pin,
     rc::Rc,
@@ -40,7 +42,7 @@ pub(crate) const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
 
 /// Bytes of one request head.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Header lines of one request.
 const HEADERS_MAX: usize = 100;
 
@@ -95,9 +97,12 @@ pub(crate) fn spawn_tls(stream: TaskSocket, service: Service) {
         if let Some(tls) = &service.context.tls {
             let patience = service.context.request_timeout;
             match timeout(patience, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(ClientStream::tls(stream), service.clone(), patience).await,
-                Ok(Err(error)) => telemetry::emit(&telemetry::TlsFailed { error: error.to_string() }),
-                Err(_) => tracing::debug!(?patience, "a TLS handshake took too long"),
+                Ok(Ok(stream)) => {
+                    let stream = ClientStream::tls(stream, service.context.stall_timeout);
+                    serve(stream, service.clone(), patience).await;
+                }
+                Ok(Err(error)) => service.refuse_tls(error.to_string()),
+                Err(_) => service.refuse_tls(format!("no handshake within {patience:?}")),
             }
         }
         drop(counted);
@@ -146,11 +151,28 @@ async fn serve(stream: ClientStream, service: Service, head_timeout: Duration) {
         }
     };
     // The same time ends a connection that is kept alive and idle, which is no offence.
-    if let Err(error) = ended
-        && (error.is_parse() || error.is_timeout() && !answered.get())
-    {
-        metrics.request_refused(telemetry::Refusal::MalformedRequest);
+    match ended {
+        Err(error) if error.is_parse() || error.is_timeout() && !answered.get() => {
+            metrics.request_refused(telemetry::Refusal::MalformedRequest);
+        }
+        Err(error) if has_stalled(&error) => metrics.slow_client_closed(),
+        _ => {}
     }
+}
+
+/// Whether the client took nothing of an answer for too long.
+fn has_stalled(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
+/// Bytes of a request head, as it is usually written.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let line = request.method().as_str().len()
+        + request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+    let headers =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + "  HTTP/1.1\r\n\r\n".len() + headers.sum::<usize>()
 }
 
 /// Whether these headers ask for a WebSocket.
@@ -191,6 +213,11 @@ impl Service {
             self.context.metrics.request_refused(telemetry::Refusal::RequestRate);
             telemetry::emit(&telemetry::PacketRateExceeded { address: self.peer.to_string() });
             return Ok(answer::too_many());
+        }
+        // The library's own limit is for what it buffers, which may be more than it needs.
+        if head_bytes(&request) > HEAD_BYTES_MAX {
+            self.context.metrics.request_refused(telemetry::Refusal::MalformedRequest);
+            return Ok(answer::head_too_large());
         }
         if self.door == Door::Peers {
             match self.verify_peer(&request) {
@@ -289,6 +316,11 @@ impl Service {
             return Err(HttpFault::UnsupportedVersion);
         }
         Ok(Wanted::Handshake)
+    }
+
+    fn refuse_tls(&self, error: String) {
+        self.context.metrics.request_refused(telemetry::Refusal::Tls);
+        telemetry::emit(&telemetry::TlsFailed { error });
     }
 
     fn refuse(&self, fault: HttpFault) -> Answer {

@@ -1,9 +1,11 @@
 //! The byte stream of a client while HTTP is spoken on it: plain or TLS, with what was read ahead in front.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
@@ -11,13 +13,20 @@ use mio::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::{socket::Socket, tasks::TaskSocket};
+use crate::{
+    socket::Socket,
+    tasks::{Alarm, TaskSocket},
+};
 
 /// A client's stream under HTTP.
 pub(crate) struct ClientStream {
     /// Bytes that were read before HTTP took over.
     ahead: Bytes,
     inner: Inner,
+    /// How long the other side may take nothing of what is written.
+    patience: Duration,
+    /// The end of that time, while it takes nothing.
+    stalled: Option<Alarm>,
 }
 
 enum Inner {
@@ -26,14 +35,26 @@ enum Inner {
 }
 
 impl ClientStream {
-    /// A plain stream, of which `ahead` has been read already.
-    pub(crate) fn plain(stream: TcpStream, ahead: Bytes) -> io::Result<Self> {
-        Ok(Self { ahead, inner: Inner::Plain(TaskSocket::new(stream)?) })
+    /// A plain stream, of which `ahead` has been read already. Writing fails once the other side has taken nothing for
+    /// `patience`.
+    pub(crate) fn plain(stream: TcpStream, ahead: Bytes, patience: Duration) -> io::Result<Self> {
+        Ok(Self { ahead, inner: Inner::Plain(TaskSocket::new(stream)?), patience, stalled: None })
     }
 
-    /// A TLS stream after its handshake.
-    pub(crate) fn tls(stream: TlsStream<TaskSocket>) -> Self {
-        Self { ahead: Bytes::new(), inner: Inner::Tls(Box::new(stream)) }
+    /// A TLS stream after its handshake; `patience` as there.
+    pub(crate) fn tls(stream: TlsStream<TaskSocket>, patience: Duration) -> Self {
+        Self { ahead: Bytes::new(), inner: Inner::Tls(Box::new(stream)), patience, stalled: None }
+    }
+
+    /// Gives a write up that has waited for too long: whoever reads nothing would keep its answer in memory for ever.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let alarm = self.stalled.get_or_insert_with(|| Alarm::at(Instant::now() + patience));
+        Pin::new(alarm).poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Leaves HTTP behind: the bare socket for a shard, and bytes read ahead.
@@ -69,23 +90,26 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.inner {
+        let written = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Inner::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        };
+        self.watch(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
+        let written = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        self.watch(cx, written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
+        let written = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        };
+        self.watch(cx, written)
     }
 }

@@ -23,7 +23,7 @@ use tokio::task::{LocalEnterGuard, LocalSet};
 use self::bell::Bell;
 pub(crate) use self::{
     socket::TaskSocket,
-    timer::{HyperTimer, timeout},
+    timer::{Alarm, HyperTimer, timeout},
 };
 
 /// The tasks of one thread, and the bell that is rung for them and for the thread's inbox.

@@ -62,7 +62,9 @@ impl Shard {
     }
 
     fn admit(&self, index: u32, name: &str, token: Option<&str>) -> Result<Rc<Policy>, ConnectRefusal> {
-        let policy = self.policies.find(name).ok_or(ConnectRefusal::UnknownNamespace)?;
+        let may_exist = name.len() <= usize::from(self.limits.namespace_name_bytes);
+        let policy =
+            self.policies.find(name).filter(|_| may_exist).ok_or(ConnectRefusal::UnknownNamespace)?;
         let joined = self.connections[index as usize].sockets.len();
         if joined >= usize::from(self.limits.namespaces_per_connection) {
             return Err(ConnectRefusal::TooManyNamespaces);

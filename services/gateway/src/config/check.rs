@@ -29,7 +29,7 @@ const MS_MAX: u64 = 3_600_000;
 const U32_MAX: u64 = u32::MAX as u64;
 
 /// Numbers whose type holds more than makes sense.
-const RANGES: [Range; 17] = [
+const RANGES: [Range; 18] = [
     ("engine.ping_interval_ms", 1, MS_MAX, |config| config.engine.ping_interval_ms.into()),
     ("engine.ping_timeout_ms", 1, MS_MAX, |config| config.engine.ping_timeout_ms.into()),
     ("engine.upgrade_timeout_ms", 1, MS_MAX, |config| config.engine.upgrade_timeout_ms.into()),
@@ -37,6 +37,7 @@ const RANGES: [Range; 17] = [
     ("limits.outbox_bytes", 1, U32_MAX, |config| config.limits.outbox_bytes.into()),
     ("limits.connect_timeout_ms", 1, MS_MAX, |config| config.limits.connect_timeout_ms.into()),
     ("limits.namespaces_per_connection", 1, 65_535, |config| config.limits.namespaces_per_connection.into()),
+    ("limits.namespace_name_bytes", 1, 65_535, |config| config.limits.namespace_name_bytes.into()),
     ("limits.room_name_bytes", 1, 65_535, |config| config.limits.room_name_bytes.into()),
     ("limits.connections", 1, U32_MAX, |config| config.limits.connections.into()),
     ("limits.request_timeout_ms", 1, MS_MAX, |config| config.limits.request_timeout_ms.into()),

@@ -82,6 +82,9 @@ impl Driver {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return Head::Http };
+        if length > http::HEAD_BYTES_MAX {
+            return Head::Http;
+        }
         let find = |name: &str| {
             request
                 .headers
@@ -128,7 +131,7 @@ impl Driver {
     /// Gives a plain connection to a task that speaks HTTP on it.
     fn serve_http(&mut self, link: LinkId, ahead: Bytes) {
         if let Some(Link { socket: Socket::Plain(stream), peer, place, .. }) = self.release(link)
-            && let Ok(stream) = ClientStream::plain(stream, ahead)
+            && let Ok(stream) = ClientStream::plain(stream, ahead, self.context.stall_timeout)
         {
             http::spawn(stream, self.http_service(http::Door::Clients, peer, place));
         }
@@ -138,7 +141,8 @@ impl Driver {
     pub(super) fn serve_peer(&mut self, PeerStream { stream, place }: PeerStream) {
         // One that has gone already says nothing any more.
         let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-        if let Ok(stream) = ClientStream::plain(TcpStream::from_std(stream), Bytes::new()) {
+        let stream = TcpStream::from_std(stream);
+        if let Ok(stream) = ClientStream::plain(stream, Bytes::new(), self.context.stall_timeout) {
             http::spawn_peer(stream, self.http_service(http::Door::Peers, peer, None), place);
         }
     }

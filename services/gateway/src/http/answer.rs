@@ -53,6 +53,13 @@ pub(super) fn too_many() -> Answer {
     answer
 }
 
+/// A refusal of a request whose head is too large; the connection ends.
+pub(super) fn head_too_large() -> Answer {
+    let mut answer = empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 pub(super) fn not_found() -> Answer {
     typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "not found\n")
 }

@@ -41,13 +41,13 @@ impl hyper::rt::Timer for HyperTimer {
 
 /// Ready once a moment has come.
 #[derive(Debug)]
-struct Alarm {
+pub(crate) struct Alarm {
     at: Instant,
     place: AlarmPlace,
 }
 
 impl Alarm {
-    fn at(at: Instant) -> Self {
+    pub(crate) fn at(at: Instant) -> Self {
         Self { at, place: AlarmPlace::default() }
     }
 }

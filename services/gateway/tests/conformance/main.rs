@@ -11,6 +11,8 @@ mod eio3;
 mod errors_eio4;
 mod forwarding;
 mod harness;
+mod hostile;
+mod limits;
 mod pace;
 mod proxies;
 mod publish_api;

@@ -264,3 +264,34 @@ fn a_proxy_header_goes_in_front_of_tls() {
     assert_eq!(bare.rest(), b"");
     gateway.expect_metric("roomcast_requests_refused_total", &[("cause", "proxy_header")], 1.0);
 }
+
+#[test]
+fn a_tls_handshake_that_fails_or_does_not_end_is_closed_and_counted() {
+    let identity = Identity::new();
+    let files = Files::new(&identity);
+    let gateway = files.gateway(&["limits.request_timeout_ms=300"]);
+    let mut neighbour = open(&identity, &gateway, WEBSOCKET);
+    assert!(neighbour.text().starts_with("0{"));
+    let refused = |expected: f64| {
+        gateway.expect_metric("roomcast_requests_refused_total", &[("cause", "tls")], expected);
+    };
+    // Nothing, half of a record, and a record of which the handshake is only half.
+    for (count, begun) in
+        (1_u8..).zip([b"".as_slice(), b"\x16\x03", b"\x16\x03\x01\x00\x05\x01\x00\x01\x00\x03"])
+    {
+        let mut slow = Http::over(connect(gateway.client));
+        slow.write(begun);
+        slow.rest();
+        refused(count.into());
+    }
+    for (count, noise) in
+        (4_u8..).zip([b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0x16, 3, 1, 0xff, 0xff], &[0xff; 100]])
+    {
+        let mut noisy = Http::over(connect(gateway.client));
+        noisy.write(noise);
+        noisy.rest();
+        refused(count.into());
+    }
+    gateway.log_line(|line| line["kind"] == "tls_failed");
+    neighbour.assert_alive();
+}

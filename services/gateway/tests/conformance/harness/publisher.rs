@@ -7,7 +7,7 @@ use roomcast_proto::v1::{
     Report, Socket, Targets, call_response::Part, publisher_client::PublisherClient,
 };
 use tokio::runtime::{Builder, Runtime};
-use tonic::{Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 
 /// A connection to the publish API, for code that blocks.
 pub(crate) struct Publisher {
@@ -45,8 +45,13 @@ impl Publisher {
 
     /// Begins a call: when this returns, the clients are being asked.
     pub(crate) fn call(&mut self, message: Message) -> Calling {
+        self.try_call(message).unwrap()
+    }
+
+    /// The same, whatever the answer.
+    pub(crate) fn try_call(&mut self, message: Message) -> Result<Calling, Status> {
         let request = CallRequest { message: Some(message), timeout_ms: 60_000, quorum: None };
-        Calling(self.runtime.block_on(self.client.call(request)).unwrap().into_inner())
+        self.runtime.block_on(self.client.call(request)).map(|responses| Calling(responses.into_inner()))
     }
 
     /// The answers of a call in the order of their arrival, and its summary.
