@@ -224,12 +224,10 @@ fn unit(kind: &str) -> Option<&str> {
     }
 }
 
-/// Whether a key with values of this kind is a limit: by its section, its name, or because it counts bytes.
+/// Whether a key with values of this kind is a limit: by its section, its name, or because it is a largest number of bytes.
 fn is_limit(key: &str, kind: &str) -> bool {
-    key.starts_with("limits.")
-        || key.contains(".limits.")
-        || key.ends_with("_max")
-        || unit(kind) == Some("bytes")
+    let is_named = key.starts_with("limits.") || key.contains(".limits.") || key.ends_with("_max");
+    is_named || unit(kind) == Some("bytes") && !key.ends_with("_min_bytes")
 }
 
 #[test]
@@ -291,6 +289,7 @@ fn limits_are_known_by_their_names_and_units() {
         ("grpc.limits.idempotency_window_ms", "integer, ms, from 1", true),
         ("redis.publish_queue_bytes", "integer, bytes, 1 to 7", true),
         ("adapter.future_max", "integer", true),
+        ("client.threshold_min_bytes", "integer, bytes", false),
         ("redis.reconnect_max_ms", "integer, 1 to 3600000, ms", false),
         ("client.path", "path", false),
     ] {

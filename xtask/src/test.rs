@@ -69,6 +69,7 @@ fn set_up() -> Tally {
         ("npm packages of the cluster", tools::npm_cluster_packages()),
         ("Redis", tools::redis()),
         ("nginx", tools::nginx()),
+        ("HAProxy", tools::haproxy()),
         ("Chromium", tools::chromium().map(drop)),
         ("client in Rust", languages::rust()),
         ("client in Go", languages::go()),

@@ -17,6 +17,8 @@ const REDIS_MAJOR_MIN: u32 = 7;
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
 /// Where Debian puts nginx; the tests start it from there.
 const NGINX: &str = "/usr/sbin/nginx";
+/// The same of HAProxy.
+const HAPROXY: &str = "/usr/sbin/haproxy";
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Checks that Node.js and npm are there and new enough.
@@ -142,6 +144,17 @@ pub(crate) fn redis() -> Result<()> {
 pub(crate) fn nginx() -> Result<()> {
     if !Path::new(NGINX).exists() {
         apt_install("nginx").context("install nginx (Debian: apt-get install nginx, as root)")?;
+    }
+    Ok(())
+}
+
+/// Finds HAProxy, or installs Debian's.
+///
+/// # Errors
+/// With what to install, when apt-get or the right to use it is missing.
+pub(crate) fn haproxy() -> Result<()> {
+    if !Path::new(HAPROXY).exists() {
+        apt_install("haproxy").context("install HAProxy (Debian: apt-get install haproxy, as root)")?;
     }
     Ok(())
 }
