@@ -106,3 +106,24 @@ async fn one_connection_has_its_limit_of_calls_and_the_next_waits_for_one_to_end
         within(call).await.unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn rooms_to_join_or_leave_have_the_limit_of_those_of_a_message() {
+    let recorder = Recorder::new();
+    let mut server = Running::start(recorder.clone(), PublishConfig::default()).await;
+    let targets = Some(v1::Targets::default());
+    let of = |count: usize| (0..count).map(|number| format!("r{number}")).collect::<Vec<_>>();
+    let join = |count| v1::JoinRoomsRequest { targets: targets.clone(), rooms: of(count), report: 0 };
+    let leave = |count| v1::LeaveRoomsRequest { targets: targets.clone(), rooms: of(count), report: 0 };
+    let text = "rooms: has 1001 entries, at most 1000 are allowed";
+    assert_eq!(within(server.client.join_rooms(join(1001))).await.unwrap_err().message(), text);
+    assert_eq!(within(server.client.leave_rooms(leave(1001))).await.unwrap_err().message(), text);
+    let many = v1::Targets { rooms: of(1000), except: of(1), ..v1::Targets::default() };
+    let count = v1::CountSocketsRequest { targets: Some(many), timeout_ms: 0 };
+    let status = within(server.client.count_sockets(count)).await.unwrap_err();
+    assert!(status.message().starts_with("targets.rooms: has 1001 rooms together with except"), "{status}");
+    assert_eq!(recorder.operated.lock().unwrap().len(), 0);
+    within(server.client.join_rooms(join(1000))).await.unwrap();
+    within(server.client.leave_rooms(leave(1000))).await.unwrap();
+    assert_eq!(recorder.operated.lock().unwrap().len(), 2);
+}

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,11 +127,12 @@ async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, uri: 
         let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await.map_err(io::Error::other)?;
         Ok(body.to_bytes().to_vec())
     };
+    let mut answer = pin!(answer);
     tokio::select! {
         biased;
-        answer = answer => answer,
-        // It ends early only by an error.
-        ended = connection => Err(ended.err().map_or_else(|| io::ErrorKind::UnexpectedEof.into(), io::Error::other)),
+        answer = &mut answer => answer,
+        // It may have ended behind the answer, which is here then; else that knows why there is none.
+        _ = connection => answer.await,
     }
 }
 

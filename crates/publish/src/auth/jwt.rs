@@ -199,14 +199,22 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use ring::rand::SystemRandom;
-    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+    use ring::rsa::PublicKeyComponents;
+    use ring::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+        RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    };
     use serde_json::json;
 
     use super::*;
 
     const SECRET: &[u8; 32] = b"a secret of thirty-two bytes ...";
 
+    /// Made for these tests: the library can make no such key itself.
+    const RSA: &[u8] = include_bytes!("testdata/rsa.pk8");
+
     struct Issuer {
+        rsa: RsaKeyPair,
         p256: EcdsaKeyPair,
         ed25519: Ed25519KeyPair,
         random: SystemRandom,
@@ -219,13 +227,17 @@ mod tests {
             let p256 =
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, p256.as_ref(), &random).unwrap();
             let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-            Self { p256, ed25519: Ed25519KeyPair::from_pkcs8(ed25519.as_ref()).unwrap(), random }
+            let rsa = RsaKeyPair::from_pkcs8(RSA).unwrap();
+            Self { rsa, p256, ed25519: Ed25519KeyPair::from_pkcs8(ed25519.as_ref()).unwrap(), random }
         }
 
         fn jwks(&self) -> String {
             let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
             let point = self.p256.public_key().as_ref();
+            let rsa = PublicKeyComponents::<Vec<u8>>::from(self.rsa.public());
             json!({"keys": [
+                {"kty": "RSA", "kid": "rs", "n": text(&rsa.n),
+                 "e": text(&rsa.e)},
                 {"kty": "EC", "crv": "P-256", "kid": "ec", "alg": "ES256", "use": "sig",
                  "x": text(&point[1..33]), "y": text(&point[33..])},
                 {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": text(self.ed25519.public_key().as_ref())},
@@ -243,6 +255,8 @@ mod tests {
             let bytes = message.as_bytes();
             let signature = match header["alg"].as_str().unwrap() {
                 "ES256" => self.p256.sign(&self.random, bytes).unwrap().as_ref().to_vec(),
+                "RS256" => self.rsa_signature(&RSA_PKCS1_SHA256, bytes),
+                "PS256" => self.rsa_signature(&RSA_PSS_SHA256, bytes),
                 "EdDSA" => self.ed25519.sign(bytes).as_ref().to_vec(),
                 "HS256" => {
                     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET);
@@ -251,6 +265,12 @@ mod tests {
                 _ => Vec::new(),
             };
             format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        }
+
+        fn rsa_signature(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
+            let mut signature = vec![0; self.rsa.public().modulus_len()];
+            self.rsa.sign(encoding, &self.random, message, &mut signature).unwrap();
+            signature
         }
     }
 
@@ -288,9 +308,15 @@ mod tests {
     #[test]
     fn good_tokens_of_each_allowed_algorithm_name_their_identity() {
         let issuer = Issuer::new();
-        for (algorithm, kid) in [(Algorithm::ES256, "ec"), (Algorithm::EdDSA, "ed"), (Algorithm::HS256, "hs")]
-        {
-            let tokens = tokens(&issuer, &[Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256]);
+        let algorithms = [
+            (Algorithm::RS256, "rs"),
+            (Algorithm::PS256, "rs"),
+            (Algorithm::ES256, "ec"),
+            (Algorithm::EdDSA, "ed"),
+            (Algorithm::HS256, "hs"),
+        ];
+        for (algorithm, kid) in algorithms {
+            let tokens = tokens(&issuer, &algorithms.map(|(algorithm, _)| algorithm));
             for header in [json!({"alg": algorithm, "kid": kid}), json!({"alg": algorithm})] {
                 let token = issuer.token(&header, &claims(json!({})));
                 let caller = tokens.caller(&token, &Keys::default()).unwrap();
@@ -364,7 +390,7 @@ mod tests {
         assert_eq!(usable(&[Algorithm::ES256]), Ok(1));
         assert_eq!(usable(&[Algorithm::HS256]), Ok(1));
         assert_eq!(usable(&[Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256]), Ok(3));
-        assert_eq!(usable(&[Algorithm::RS256]), Ok(0));
+        assert_eq!(usable(&[Algorithm::ES384]), Ok(0));
         let tokens = tokens(&issuer, &[Algorithm::ES256]);
         assert_eq!(tokens.renew(b"{\"keys\": \"secret\"}").unwrap_err(), "no JWK set: line 1, column 17");
     }
