@@ -81,7 +81,8 @@ fn told_there(expected: &Value) -> Told {
 /// The request behind an entry of the capture.
 fn request(entry: &str) -> Request {
     const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
-    const HANDSHAKE_3: &str = "/socket.io/?EIO=3&transport=polling";
+    // Without b64 it is answered in the binary form here, for clients 1.3.
+    const HANDSHAKE_3: &str = "/socket.io/?EIO=3&transport=polling&b64=1";
     let app = |request: Request| request.header("Origin", "https://app.example");
     let evil = |request: Request| request.header("Origin", "https://evil.test");
     let preflight = |target, headers: &str| {
