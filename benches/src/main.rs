@@ -9,6 +9,7 @@ mod machine;
 mod measure;
 mod plot;
 mod publisher;
+mod publishing;
 mod report;
 mod run;
 mod server;

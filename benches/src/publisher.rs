@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use roomcast_proto::v1::{
-    Message, PublishRequest, PublishStreamRequest, publish_stream_response::Outcome,
+    Message, PublishBatchRequest, PublishRequest, PublishStreamRequest, publish_stream_response::Outcome,
     publisher_client::PublisherClient,
 };
 use tokio::{runtime, sync::mpsc};
@@ -22,6 +22,8 @@ use crate::wire;
 
 /// Messages that may wait for the publishing thread; when they are this many, the crowd waits for it.
 const QUEUE_MAX: usize = 1024;
+/// Most messages of one batch.
+const BATCH_MAX: usize = 1000;
 
 /// Publishes the messages it is given, in order.
 pub(crate) struct Publisher {
@@ -37,6 +39,21 @@ impl Publisher {
                 let request = PublishRequest { message: Some(message), ..PublishRequest::default() };
                 if client.publish(request).await.is_err() {
                     failures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        })
+    }
+
+    /// Messages that wait together in one call, the next once the last is answered.
+    pub(crate) fn batches(server: SocketAddr) -> anyhow::Result<Self> {
+        Self::start(server, |mut client, mut messages, failures| async move {
+            let mut batch = Vec::new();
+            while messages.recv_many(&mut batch, BATCH_MAX).await > 0 {
+                let messages = std::mem::take(&mut batch);
+                let count = messages.len() as u64;
+                let request = PublishBatchRequest { messages, ..PublishBatchRequest::default() };
+                if client.publish_batch(request).await.is_err() {
+                    failures.fetch_add(count, Ordering::Relaxed);
                 }
             }
         })

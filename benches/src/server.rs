@@ -73,6 +73,18 @@ impl Launch {
     }
 }
 
+/// Starts a publisher without sockets in front of a Redis of its own: a server without clients.
+///
+/// # Errors
+/// When they do not start, with what they printed.
+pub(crate) fn start_publisher(programs: &Programs) -> anyhow::Result<Server> {
+    let (redis, grpc) = (free_port()?, free_port()?);
+    let process = Process::start(Vec::new(), &programs::redis_server(redis), redis)?;
+    let publisher = Process::start(Vec::new(), &programs.publisher(grpc, redis)?, grpc)?;
+    let redis = Some((process, Redis::connect(redis)?));
+    Ok(Server { kind: Kind::Gateway, nodes: vec![publisher], redis, clients: Vec::new(), grpc })
+}
+
 impl Server {
     /// All processes, Redis last.
     fn processes(&self) -> impl Iterator<Item = &Process> {
@@ -89,6 +101,14 @@ impl Server {
     /// When one has ended.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
         self.processes().map(Process::cpu_time).sum()
+    }
+
+    /// The same of the nodes alone, without Redis.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(crate) fn nodes_cpu_time(&self) -> anyhow::Result<CpuTime> {
+        self.nodes.iter().map(Process::cpu_time).sum()
     }
 
     /// Resident memory of the nodes, in bytes.

@@ -8,6 +8,7 @@ use self::cases::{Case, Measured};
 use crate::{
     instructions::{Cost, Counter},
     measure::{Amount, Sample, measure, restored_after},
+    publishing,
     server::{Kind, Launch, Programs},
     table::Table,
     workload::{Faults, Workload, measure_idle},
@@ -37,6 +38,10 @@ pub(crate) mod figures {
     pub(crate) const CONNECTS: &str = "connections/s";
     pub(crate) const KEPT: &str = "KiB kept once all had gone";
     pub(crate) const REDIS_BYTES: &str = "bytes through Redis per message";
+    pub(crate) const PER_CPU: &str = "messages per CPU second of the publisher";
+    pub(crate) const MESSAGES: &str = "messages/s";
+    pub(crate) const P50_ANSWER: &str = "ms, p50 of the answers";
+    pub(crate) const P99_ANSWER: &str = "ms, p99 of the answers";
     pub(crate) const SECONDS: &str = "s until all are back";
     pub(crate) const FAULTS: &str = "lost, out of order, unexpected";
 }
@@ -130,6 +135,21 @@ impl Run<'_> {
             Measured::Restored { rooms } => {
                 let elapsed = restored_after(&launch, rooms)?;
                 self.results.table.add(case.name, figures::SECONDS, kind, elapsed.as_secs_f64());
+            }
+            Measured::Flood { messages } => {
+                let flood = publishing::flood(&self.plan.programs, messages)?;
+                let table = &mut self.results.table;
+                let per = |time: Duration| f64::from(messages) / time.as_secs_f64().max(0.01);
+                table.add(case.name, figures::PER_CPU, kind, per(flood.cpu.total()));
+                table.add(case.name, figures::MESSAGES, kind, per(flood.elapsed));
+            }
+            Measured::Answers(paced) => {
+                let answers = publishing::paced(&launch, paced)?;
+                for (share, figure) in [(0.5, figures::P50_ANSWER), (0.99, figures::P99_ANSWER)] {
+                    if let Some(at) = answers.quantile(share) {
+                        self.results.table.add(case.name, figure, kind, at.as_secs_f64() * 1e3);
+                    }
+                }
             }
             Measured::Speed(workload) => {
                 let sample = measure(&launch, &workload, Amount::For(self.plan.duration))?;

@@ -13,6 +13,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     AtMost(f64),
+    AtLeast(f64),
     /// At most that many times the figure of another server in the same run.
     TimesAtMost(f64, Kind),
     /// At most that much more than the same server's other figure.
@@ -39,8 +40,8 @@ const fn instead(workload: &'static str, figure: &'static str, rule: Rule, of: &
 
 const ALL_INSTRUCTIONS: &str = "all instructions";
 
-const TARGETS: [Target; 33] = {
-    use Rule::{AboveAtMost, AheadOfServers, AtMost, TimesAtMost};
+const TARGETS: [Target; 38] = {
+    use Rule::{AboveAtMost, AheadOfServers, AtLeast, AtMost, TimesAtMost};
     use figures::*;
     use suite::names::*;
     [
@@ -62,6 +63,11 @@ const TARGETS: [Target; 33] = {
         target(CHURN, INSTRUCTIONS, AtMost(30_000.0)),
         target(CHURN, RATE, AheadOfServers),
         target(POLLING, RATE, AheadOfServers),
+        target(ONE_UNARY, INSTRUCTIONS, AtMost(40_000.0)),
+        target(ONE_BATCH, INSTRUCTIONS, AtMost(5_000.0)),
+        target(ONE_STREAM, INSTRUCTIONS, AtMost(5_000.0)),
+        target(FLOOD, PER_CPU, AtLeast(150_000.0)),
+        target(ANSWERS, P99_ANSWER, AtMost(2.0)),
         target(IDLE_10000, KIB, AtMost(1.5)),
         target(IDLE_18000, KIB, AtMost(1.5)),
         target(IDLE_10000, PINGS, AtMost(4.0)),
@@ -87,6 +93,10 @@ impl Target {
         let own = of(self.figure, Kind::Gateway)?;
         Some(match self.rule {
             Rule::AtMost(bound) => (format!("≤ {}", plain(bound)), own, Verdict::at_most(own, bound)),
+            Rule::AtLeast(bound) => {
+                let verdict = Verdict { met: own >= bound, by: own / bound - 1.0 };
+                (format!("≥ {}", plain(bound)), own, verdict)
+            }
             Rule::TimesAtMost(times, kind) => {
                 let other = of(self.figure, kind)?;
                 let words = format!("≤ {} × {} ({})", plain(times), kind.title(), plain(other));

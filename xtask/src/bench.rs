@@ -16,9 +16,10 @@ const COUNTED: &str = "roomcast-counted";
 /// # Errors
 /// When ours does not build. A peer that does not is left out, and the results say so.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let packages = ["--package", "roomcast-gateway", "--package", "roomcast-benches"];
+    let packages = ["roomcast-gateway", "roomcast-publisher", "roomcast-benches"];
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
     let built = workspace::cargo(&["build", "--release"]).args(packages).status()?;
-    ensure!(built.success(), "the gateway or its load does not build");
+    ensure!(built.success(), "the gateway, the publisher or their load does not build");
     let peers = workspace::cache().join("peers");
     fs::create_dir_all(&peers)?;
     let set_up = [

@@ -79,6 +79,17 @@ impl Programs {
             Kind::Centrifuge => Some(self.peers.join("centrifuge-peer")),
         }
     }
+
+    /// The publisher without sockets, which is built beside the gateway.
+    pub(super) fn publisher(&self, grpc: SocketAddr, redis: SocketAddr) -> anyhow::Result<Words> {
+        let program = word(&self.gateway.with_file_name("roomcast-publisher"))?;
+        let text = format!(
+            "grpc = {{ listen = \"{grpc}\" }}\nops = {{ enabled = false }}\nlog = {{ filter = \"warn\" }}\n\
+             adapter = {{ kind = \"redis\" }}\nredis = {{ url = \"redis://{redis}\" }}\n"
+        );
+        let config = Config { name: "publisher.toml", text };
+        Ok(Words { words: vec![program, "--config".into()], environment: Vec::new(), config: Some(config) })
+    }
 }
 
 impl Launch {

@@ -1,6 +1,7 @@
 //! The workloads of a run, and which servers take part in each.
 
 use crate::{
+    publishing::Paced,
     server::Kind,
     workload::{Pace, Readers, Shape, Source, Workload},
 };
@@ -19,6 +20,11 @@ pub(crate) mod names {
     pub(crate) const POLLING: &str = "room of 1,000, polling";
     pub(crate) const UNARY: &str = "room of 1,000, gRPC unary";
     pub(crate) const STREAM: &str = "room of 1,000, gRPC stream";
+    pub(crate) const ONE_UNARY: &str = "room of 1, gRPC unary";
+    pub(crate) const ONE_BATCH: &str = "room of 1, gRPC batches of 64";
+    pub(crate) const ONE_STREAM: &str = "room of 1, gRPC stream, 64 in flight";
+    pub(crate) const FLOOD: &str = "publisher and Redis, gRPC stream";
+    pub(crate) const ANSWERS: &str = "rooms of 1, 2,000 unary/s; a room of 1,000, 20/s";
     pub(crate) const STALLED: &str = "room of 10,000, 4 messages/s";
     pub(crate) const IDLE_10000: &str = "idle, 10,000 connections";
     pub(crate) const IDLE_18000: &str = "idle, 18,000 connections";
@@ -71,6 +77,10 @@ pub(crate) enum Measured {
     Stalled { workload: Workload, with_stalled: Workload, messages: u32 },
     /// Nothing but heartbeats: memory.
     Idle { connections: u32 },
+    /// Messages over one stream through a publisher without sockets: how many it takes.
+    Flood { messages: u32 },
+    /// Unary calls on a fixed schedule: how soon they are answered.
+    Answers(Paced),
     /// Subscriptions that are cut: the time until they are back.
     Restored { rooms: u32 },
 }
@@ -122,6 +132,7 @@ pub(crate) fn all() -> Vec<Case> {
         Case { counted: Some(50), ..speed(names::UNARY, Shape { source: Source::Unary, ..SHAPE }, OURS) },
         Case { counted: Some(50), ..speed(names::STREAM, Shape { source: Source::Stream, ..SHAPE }, OURS) },
     ];
+    cases.extend(publishing());
     cases.extend(on_schedule());
     cases.extend([(names::IDLE_10000, 10_000), (names::IDLE_18000, 18_000)].map(|(name, connections)| {
         Case {
@@ -148,6 +159,23 @@ pub(crate) fn all() -> Vec<Case> {
 fn other(name: &'static str, workload: Workload, kinds: &'static [Kind], counted: Option<u32>) -> Case {
     let measured = Measured::Speed(workload);
     Case { name, measured, kinds, nodes: 1, is_fast: true, is_long: false, counted }
+}
+
+/// What a publish costs, whose deliveries cost next to nothing.
+fn publishing() -> [Case; 5] {
+    let case = |name, source, in_flight, messages| Case {
+        counted: Some(messages),
+        ..speed(name, Shape { members: 1, source, pace: Pace::InFlight(in_flight), ..SHAPE }, OURS)
+    };
+    let other = |name, measured| Case { measured, ..case(name, Source::Unary, 1, 0) };
+    let paced = Paced { rooms: 100, per_second: 2_000, crowded: 1_000, crowded_per_second: 20, seconds: 5 };
+    [
+        case(names::ONE_UNARY, Source::Unary, 1, 2_000),
+        case(names::ONE_BATCH, Source::Batch, 64, 8_000),
+        case(names::ONE_STREAM, Source::Stream, 64, 8_000),
+        other(names::FLOOD, Measured::Flood { messages: 300_000 }),
+        other(names::ANSWERS, Measured::Answers(paced)),
+    ]
 }
 
 fn on_schedule() -> [Case; 2] {

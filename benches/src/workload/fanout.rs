@@ -21,6 +21,8 @@ pub(crate) enum Source {
     Client,
     /// gRPC, one call per message.
     Unary,
+    /// gRPC, one call for all messages that wait.
+    Batch,
     /// gRPC, all messages over one stream.
     Stream,
 }
@@ -124,6 +126,7 @@ impl Fanout {
                 Sender::Client(others.assemble(1, |_| Seat { node: 0, rooms: rooms.clone() })?[0])
             }
             Source::Unary => Sender::Grpc(Publisher::unary(server.grpc)?),
+            Source::Batch => Sender::Grpc(Publisher::batches(server.grpc)?),
             Source::Stream => Sender::Grpc(Publisher::stream(server.grpc)?),
         };
         if readers == Readers::Stalled {

@@ -1,6 +1,6 @@
 //! In front of every rpc: what its caller may do, how often, and how many at once.
 
-use std::future::Future;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::{Caller, InFlight, Operation};
 use crate::dispatch::Dispatch;
-use crate::publishing::{Checked, CheckedBatch, Published, Publishing};
+use crate::publishing::{Checked, CheckedBatch, Publishing};
 use crate::wire::{BatchRef, MessageRef, PublishRef};
 
 /// The service, for callers whose identity the layer before has left in the request's extensions. A request without
@@ -41,22 +41,8 @@ impl<D: Dispatch> Guarded<D> {
             .inspect_err(|status| self.0.metrics.answered(status.code().into(), started.elapsed()))
     }
 
-    /// Publishes one message for `caller`, if it may.
-    pub(crate) fn publish_for<'a>(
-        &'a self,
-        caller: Option<&Caller>,
-        request: &PublishRef<'_>,
-    ) -> impl Future<Output = Result<Published, Status>> + use<'a, D> {
-        let started = Instant::now();
-        // At once: the future needs no more of the request, which may be gone when it is polled again.
-        let admitted = self.admit_publish(caller, request);
-        self.0.measured_since(started, async {
-            let (checked, _in_flight) = admitted?;
-            self.0.publish(checked).await
-        })
-    }
-
-    fn admit_publish(
+    /// Checks a message of `caller`, and takes its place among the calls that the caller may have open.
+    pub(crate) fn admit_publish(
         &self,
         caller: Option<&Caller>,
         request: &PublishRef<'_>,
@@ -69,21 +55,8 @@ impl<D: Dispatch> Guarded<D> {
         Ok((self.0.check(name(caller), request)?, in_flight))
     }
 
-    /// Publishes a batch for `caller`, if it may.
-    pub(crate) fn publish_batch_for<'a>(
-        &'a self,
-        caller: Option<&Caller>,
-        request: &BatchRef<'_>,
-    ) -> impl Future<Output = Result<v1::PublishBatchResponse, Status>> + use<'a, D> {
-        let started = Instant::now();
-        let admitted = self.admit_batch(caller, request);
-        self.0.measured_since(started, async {
-            let (checked, _in_flight) = admitted?;
-            self.0.publish_batch(checked).await
-        })
-    }
-
-    fn admit_batch(
+    /// The same for a batch.
+    pub(crate) fn admit_batch(
         &self,
         caller: Option<&Caller>,
         request: &BatchRef<'_>,
@@ -91,7 +64,7 @@ impl<D: Dispatch> Guarded<D> {
         let in_flight = place(caller, |caller| {
             caller.operation(Operation::Publish)?;
             for (nth, part) in request.messages.iter().enumerate() {
-                message(caller, part, &format!("messages[{nth}]"))?;
+                message(caller, part, format_args!("messages[{nth}]"))?;
             }
             caller.spend(request.messages.len())
         })?;
@@ -135,7 +108,7 @@ fn name(caller: Option<&Caller>) -> &str {
 }
 
 /// What the caller needs to publish one message, `field` being the way to it.
-fn message(caller: &Caller, message: &MessageRef<'_>, field: &str) -> Result<(), Status> {
+fn message(caller: &Caller, message: &MessageRef<'_>, field: impl Display + Copy) -> Result<(), Status> {
     emit(caller, Operation::Publish, message.namespace, &message.rooms, field)
 }
 
@@ -144,11 +117,12 @@ fn emit(
     operation: Operation,
     namespace: &str,
     rooms: &[impl AsRef<str>],
-    field: &str,
+    // Written only into a refusal.
+    field: impl Display + Copy,
 ) -> Result<(), Status> {
-    caller.namespace(operation, namespace, &format!("{field}.namespace"))?;
+    caller.namespace(operation, namespace, format_args!("{field}.namespace"))?;
     // `except` only takes sockets away.
-    caller.targets(operation, rooms, &format!("{field}.rooms"))
+    caller.targets(operation, rooms, format_args!("{field}.rooms"))
 }
 
 /// A request without targets is refused behind this, for the field it lacks.
@@ -182,9 +156,12 @@ impl<D: Dispatch> Publisher for Guarded<D> {
         &self,
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
-        let caller = request.extensions().get::<Caller>();
-        let answer = self.publish_for(caller, &request.get_ref().into());
-        let v1::Published { message_id, reach } = answer.await?.into();
+        let publish = async {
+            let caller = request.extensions().get::<Caller>();
+            let (checked, _in_flight) = self.admit_publish(caller, &request.get_ref().into())?;
+            self.0.publish(checked).await
+        };
+        let v1::Published { message_id, reach } = self.0.measured(publish).await?.into();
         Ok(Response::new(v1::PublishResponse { message_id, reach }))
     }
 
@@ -192,8 +169,12 @@ impl<D: Dispatch> Publisher for Guarded<D> {
         &self,
         request: Request<v1::PublishBatchRequest>,
     ) -> Result<Response<v1::PublishBatchResponse>, Status> {
-        let caller = request.extensions().get::<Caller>();
-        self.publish_batch_for(caller, &request.get_ref().into()).await.map(Response::new)
+        let publish = async {
+            let caller = request.extensions().get::<Caller>();
+            let (checked, _in_flight) = self.admit_batch(caller, &request.get_ref().into())?;
+            self.0.publish_batch(checked).await
+        };
+        self.0.measured(publish).await.map(Response::new)
     }
 
     type PublishStreamStream = BoxStream<v1::PublishStreamResponse>;

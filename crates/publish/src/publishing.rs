@@ -76,19 +76,14 @@ impl<D: Dispatch> Publishing<D> {
         &self,
         answer: impl Future<Output = Result<T, Status>>,
     ) -> impl Future<Output = Result<T, Status>> {
-        self.measured_since(Instant::now(), answer)
+        let started = Instant::now();
+        answer.inspect(move |answer| self.answered(answer, started))
     }
 
-    /// The same for what began before.
-    pub(crate) fn measured_since<T>(
-        &self,
-        started: Instant,
-        answer: impl Future<Output = Result<T, Status>>,
-    ) -> impl Future<Output = Result<T, Status>> {
-        answer.inspect(move |answer| {
-            let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
-            self.metrics.answered(code.into(), started.elapsed());
-        })
+    /// Counts and times an answer to what began at `started`.
+    pub(crate) fn answered<T>(&self, answer: &Result<T, Status>, started: Instant) {
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        self.metrics.answered(code.into(), started.elapsed());
     }
 
     /// Publishes one message that has passed every check, under an id of its own.

@@ -53,14 +53,12 @@ pub fn event_json(
     let inner = check_args(args, attachments, limits)?;
 
     let name = json_string(name);
-    let mut out = String::with_capacity(name.len() + inner.len() + "[,]".len());
-    out.push('[');
-    out.push_str(&name);
-    if !inner.is_empty() {
-        out.push(',');
-        out.push_str(inner);
+    // All of it, so that nothing moves when it is shared.
+    let comma = if inner.is_empty() { "" } else { "," };
+    let mut out = String::with_capacity(name.len() + comma.len() + inner.len() + "[]".len());
+    for part in ["[", &name, comma, inner, "]"] {
+        out.push_str(part);
     }
-    out.push(']');
     Ok(out)
 }
 

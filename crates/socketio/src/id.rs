@@ -70,7 +70,12 @@ impl NamespaceName {
 
     /// `chat` and `/chat` both name `/chat`; the empty text names `/`.
     pub fn normalized(text: &str) -> Self {
-        if text.starts_with('/') { Self::new(text) } else { Self(format!("/{text}").into()) }
+        match text {
+            // Most publishes: nothing is to be written for them.
+            "" | "/" => Self::main(),
+            _ if text.starts_with('/') => Self::new(text),
+            _ => Self(format!("/{text}").into()),
+        }
     }
 }
 

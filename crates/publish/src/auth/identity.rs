@@ -1,5 +1,6 @@
 //! Who calls, and what it has used of its limits.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
@@ -102,8 +103,14 @@ impl Caller {
         self.identity.rights.operation(operation).map_err(|missing| self.denied(missing, operation, ""))
     }
 
-    pub(crate) fn namespace(&self, operation: Operation, namespace: &str, field: &str) -> Result<(), Status> {
-        self.identity.rights.namespace(namespace).map_err(|missing| self.denied(missing, operation, field))
+    pub(crate) fn namespace(
+        &self,
+        operation: Operation,
+        namespace: &str,
+        field: impl Display,
+    ) -> Result<(), Status> {
+        let rights = &self.identity.rights;
+        rights.namespace(namespace).map_err(|missing| self.denied(missing, operation, &field.to_string()))
     }
 
     pub(crate) fn all_namespaces(&self, operation: Operation, field: &str) -> Result<(), Status> {
@@ -115,14 +122,14 @@ impl Caller {
         &self,
         operation: Operation,
         rooms: &[impl AsRef<str>],
-        field: &str,
+        field: impl Display,
     ) -> Result<(), Status> {
         if rooms.is_empty() {
             return self
                 .identity
                 .rights
                 .all_rooms()
-                .map_err(|missing| self.denied(missing, operation, field));
+                .map_err(|missing| self.denied(missing, operation, &field.to_string()));
         }
         self.rooms(operation, rooms, field)
     }
@@ -131,7 +138,7 @@ impl Caller {
         &self,
         operation: Operation,
         rooms: &[impl AsRef<str>],
-        field: &str,
+        field: impl Display,
     ) -> Result<(), Status> {
         for (nth, room) in rooms.iter().enumerate() {
             self.identity

@@ -49,16 +49,22 @@ pub(super) async fn publish<D: Dispatch>(
     respond: SendResponse<Bytes>,
 ) {
     let timeout = timeout_of(request.headers());
-    let answer = async {
+    // Where it stays: a future is copied with all that it may ever hold, and as large as all copies on its way.
+    let answer = pin!(async {
         let (caller, frames) = open(&services, &certificates, request).await?;
-        let publish = frames.only(|message| {
+        let started = Instant::now();
+        let admitted = frames.only(|message| {
             wire::publish_request(message, |request| {
-                services.publisher.publish_for(caller.as_ref(), &request)
+                services.publisher.admit_publish(caller.as_ref(), &request)
             })
         });
-        let Published { id, reach } = counted(&services, publish).await?.await?;
-        Ok(wire::publish_response(id, reach))
-    };
+        let published = match admitted.await.flatten().flatten() {
+            Ok((checked, _in_flight)) => services.publisher.0.publish(checked).await,
+            Err(status) => Err(status),
+        };
+        services.publisher.0.answered(&published, started);
+        published.map(|Published { id, reach }| wire::publish_response(id, reach))
+    });
     respond_with(answer, timeout, respond).await;
 }
 
@@ -70,16 +76,21 @@ pub(super) async fn publish_batch<D: Dispatch>(
     respond: SendResponse<Bytes>,
 ) {
     let timeout = timeout_of(request.headers());
-    let answer = async {
+    let answer = pin!(async {
         let (caller, frames) = open(&services, &certificates, request).await?;
-        let publish = frames.only(|message| {
+        let started = Instant::now();
+        let admitted = frames.only(|message| {
             wire::publish_batch_request(message, |request| {
-                services.publisher.publish_batch_for(caller.as_ref(), &request)
+                services.publisher.admit_batch(caller.as_ref(), &request)
             })
         });
-        let response = counted(&services, publish).await?.await?;
-        Ok(wire::publish_batch_response(&response))
-    };
+        let response = match admitted.await.flatten().flatten() {
+            Ok((checked, _in_flight)) => services.publisher.0.publish_batch(checked).await,
+            Err(status) => Err(status),
+        };
+        services.publisher.0.answered(&response, started);
+        response.map(|response| wire::publish_batch_response(&response))
+    });
     respond_with(answer, timeout, respond).await;
 }
 
@@ -112,25 +123,12 @@ pub(crate) async fn open<D: Dispatch>(
     Ok((caller, wire::Frames::new(request.into_body(), services.request_bytes_max)))
 }
 
-/// What a request holds, once it is read; one that cannot be is counted.
-async fn counted<D: Dispatch, T>(
-    services: &Services<D>,
-    request: impl Future<Output = Result<Result<T, Status>, Status>>,
-) -> Result<T, Status> {
-    let started = Instant::now();
-    let request = request.await.and_then(|request| request);
-    request.inspect_err(|status| {
-        services.publisher.0.metrics.answered(status.code().into(), started.elapsed());
-    })
-}
-
 /// Answers a call, unless its caller gives it up before.
 async fn respond_with(
-    answer: impl Future<Output = Result<BytesMut, Status>>,
+    mut answer: Pin<&mut impl Future<Output = Result<BytesMut, Status>>>,
     timeout: Option<Duration>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let mut answer = pin!(answer);
     // Most are answered at once, and need no timer and no look at whether they are given up.
     let answer = match futures_util::poll!(answer.as_mut()) {
         Poll::Ready(answer) => answer,
