@@ -151,15 +151,16 @@ async fn calls_on_schedule(
     requests: impl Fn(u32) -> (PublishRequest, Option<PublishRequest>),
 ) -> anyhow::Result<Histogram> {
     let client = ready(at).await?;
-    let (answered, mut answers) = mpsc::unbounded_channel();
-    let (due, mut times) = mpsc::unbounded_channel();
+    // Room for all: nobody is to wait for whoever counts.
+    let (answered, mut answers) = mpsc::channel(calls as usize);
+    let (due, mut times) = mpsc::channel(calls as usize);
     // A thread of its own: the runtime's timers are whole milliseconds.
     thread::Builder::new().name("clock".into()).spawn(move || {
         let start = Instant::now();
         for call in 0..calls {
             let intended = start + Duration::from_secs_f64(f64::from(call) / f64::from(per_second));
             thread::sleep(intended.saturating_duration_since(Instant::now()));
-            if due.send((call, intended)).is_err() {
+            if due.blocking_send((call, intended)).is_err() {
                 return;
             }
         }
@@ -173,7 +174,7 @@ async fn calls_on_schedule(
         let (mut client, answered) = (client.clone(), answered.clone());
         tokio::spawn(async move {
             let answer = client.publish(first).await.map(|_| intended.elapsed());
-            answered.send(answer).ok();
+            answered.send(answer).await.ok();
         });
     }
     drop(answered);

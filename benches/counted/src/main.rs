@@ -5,6 +5,7 @@
 mod codecs;
 mod count;
 mod fanout;
+mod publishing;
 
 use std::{collections::BTreeMap, fs, process::ExitCode};
 
@@ -31,7 +32,7 @@ impl Counted {
 const RUNS: u32 = 20;
 
 fn benches() -> Vec<Bench> {
-    [&codecs::BENCHES[..], &fanout::BENCHES[..]].concat()
+    [&codecs::BENCHES[..], &fanout::BENCHES[..], &publishing::BENCHES[..]].concat()
 }
 
 /// What callgrind counts: nothing else is collected.

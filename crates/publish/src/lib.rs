@@ -39,3 +39,13 @@ pub use id::{MESSAGE_ID_CHARS, MessageId};
 pub use idempotency::IdempotencyKey;
 pub use server::{Access, AccessError, ServeError, serve, serve_with};
 pub use tls::TlsFault;
+
+/// What every message of a `PublishStream` goes through before it is handed over, for `benches/counted` to count: its
+/// bytes are read and checked. `None` if they break a rule.
+#[doc(hidden)]
+pub fn checked_of_stream(bytes: &[u8], config: &PublishConfig) -> Option<adapter::Broadcast> {
+    let checked = wire::publish_stream_request(bytes, |request| {
+        request.message.and_then(|message| convert::broadcast(&message, config).ok())
+    });
+    checked.ok().flatten()
+}
