@@ -100,7 +100,7 @@ pub(crate) struct TlsConfig {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CorsConfig {
     /// `*`, or origins such as `https://app.example.com`; `*.` in front of the host stands for one or more
-    /// labels, and a pattern without a scheme allows every scheme. Default none.
+    /// labels, and a pattern without a scheme allows every scheme. Default none, and `*` with `--dev`.
     pub(crate) origins: Vec<String>,
     /// Whether browsers may send cookies. Default false.
     pub(crate) credentials: bool,

@@ -126,7 +126,8 @@ impl Layers {
 /// What `--dev` changes, below everything that is set explicitly.
 fn dev_layer() -> Layer {
     let tree = json!({
-        "client": { "listen": "127.0.0.1:3000", "demo_page": true },
+        // Pages of any origin, as WebSockets of any origin are: who tries it serves the page from elsewhere.
+        "client": { "listen": "127.0.0.1:3000", "demo_page": true, "cors": { "origins": ["*"] } },
         "engine": { "allow_eio3": true },
         "cluster": { "insecure": true, "listen": "127.0.0.1:0" },
         "namespaces": [NamespaceConfig::dev()],

@@ -324,6 +324,7 @@ fn dev_opens_everything_unless_told_otherwise() {
     let dev = Cli { dev: true, ..Cli::default() };
     let config = load_with(&dev, []).unwrap();
     assert_eq!(config.namespaces, [NamespaceConfig::dev()]);
+    assert_eq!(config.client.cors.origins, ["*"]);
     assert!(config.engine.allow_eio3 && config.client.demo_page && config.cluster.insecure);
     assert_eq!(config.client.listen.to_string(), "127.0.0.1:3000");
 
