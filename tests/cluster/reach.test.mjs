@@ -99,6 +99,21 @@ for (const [adapter, server] of [
       }
     });
 
+    test("what is published to a room behind a join that was told of reaches all who joined", async () => {
+      for (let number = 0; number < 50; number += 1) {
+        const room = `joined ${number}`;
+        const { coverage } = await ask(publisher, "JoinRooms", { targets: { rooms: [ROOM] }, rooms: [room], report: REPORT });
+        assert.equal(coverage.nodes_answered, 2);
+        const message = { event: "behind", rooms: [room], arguments: `[${number}]` };
+        await ask([publisher, first, second][number % 3], "Publish", { message });
+      }
+      const numbers = Array.from({ length: 50 }, (_, number) => [number]);
+      for (const member of members.filter(({ server: { kind } }) => kind === "gateway")) {
+        await eventually(() => member.got("behind").at(-1)?.[0] === 49, `the last at ${member.name}`);
+        assert.deepEqual(member.got("behind"), numbers, member.name);
+      }
+    });
+
     test("a gateway that stands still is named within the time, by every call", async () => {
       await eventually(bothLive, "both leases run");
       second.suspend();

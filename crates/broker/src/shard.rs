@@ -120,6 +120,8 @@ pub struct Shard {
     dirty: Vec<u32>,
     /// Connections whose outbox overflowed in this turn.
     overflowed: Vec<ConnectionKey>,
+    /// Those that wait for what the last operation made their sockets join.
+    awaiting: Vec<ConnectionKey>,
     /// Links to be closed in this turn.
     doomed: Vec<LinkId>,
     /// Packets for WebSockets that are not their session's transport yet.
@@ -163,6 +165,7 @@ impl Shard {
             compressor: Compressor::new(config.deflate_bytes_min),
             dirty: Vec::new(),
             overflowed: Vec::new(),
+            awaiting: Vec::new(),
             doomed: Vec::new(),
             probe_answers: Vec::new(),
             late_answers: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod head;
+mod joins;
 mod link;
 mod links;
 mod proxy_header;
@@ -33,6 +34,7 @@ use websocket::Inflater;
 
 use self::{
     backlog::Backlog,
+    joins::Joins,
     link::Link,
     links::{LinkSink, Polls},
     readiness::{BELL, Readiness},
@@ -85,6 +87,7 @@ pub(crate) struct Driver {
     pushes: HashMap<ConnectionKey, oneshot::Sender<Infallible>>,
     /// Where the answers of calls go.
     calls: HashMap<CallId, Reporter>,
+    joins: Joins,
     scratch: Vec<u8>,
     /// What the compressed messages of all links are inflated by.
     inflater: Inflater,
@@ -143,6 +146,7 @@ impl Driver {
             polls: Polls::default(),
             pushes: HashMap::new(),
             calls: HashMap::new(),
+            joins: Joins::default(),
             scratch: vec![0; SCRATCH_BYTES],
             inflater: Inflater::new(),
             unread: VecDeque::new(),
@@ -350,8 +354,12 @@ impl Driver {
             }),
             Command::Confirmed(tickets) => {
                 tickets.into_iter().for_each(|ticket| self.shard.handle_confirmed(ticket, now));
+                self.joins.settle(&self.shard);
             }
-            Command::Operate(operation, reply) => answer(Some(reply), self.shard.operate(&operation, now)),
+            Command::Operate(operation, reply) => {
+                let outcome = self.shard.operate(&operation, now);
+                self.joins.answer(reply, outcome, self.shard.take_awaiting());
+            }
             Command::Call { broadcast, call, deadline, reporter, reply } => {
                 let asked = self.shard.call(&broadcast, call, deadline);
                 if asked.is_ok_and(|sockets| sockets > 0) {

@@ -9,7 +9,7 @@ use rooms::SocketKey;
 use socketio::{RoomName, SocketId};
 
 use super::{Namespace, Shard};
-use crate::{connection::SocketRef, encoded::Encoded};
+use crate::{connection::SocketRef, encoded::Encoded, io::ConnectionKey};
 
 /// A socket that an operation is for, with its connection.
 #[derive(Clone, Copy)]
@@ -22,8 +22,10 @@ impl Shard {
     /// Does something with the sockets here that the operation's targets name, and says how many they are.
     ///
     /// A room that the operation makes sockets join is in force when this returns, but for subscriptions that
-    /// the node still has to make: those connections wait for them as for a join of their own.
+    /// the node still has to make: those connections wait for them as for a join of their own, and are named by
+    /// [`Self::take_awaiting`].
     pub fn operate(&mut self, operation: &Operation, now: Instant) -> Outcome {
+        self.awaiting.clear();
         let Some(namespace) = self.find_namespace(operation.namespace.as_str()) else {
             return Outcome::default();
         };
@@ -39,6 +41,11 @@ impl Shard {
                         // A socket that is in as many rooms as it may be stays out of further ones.
                         self.join(target.connection, target.socket, room);
                     }
+                    let generation = self.connections[target.connection as usize].generation;
+                    let key = ConnectionKey { index: target.connection, generation };
+                    if self.is_awaiting(key) {
+                        self.awaiting.push(key);
+                    }
                 }
                 Action::Leave(rooms) => {
                     rooms.iter().for_each(|room| self.leave(target.socket, room.as_str()))
@@ -50,6 +57,17 @@ impl Shard {
             }
         }
         outcome
+    }
+
+    /// The connections that wait for what the last [`Self::operate`] made their sockets join.
+    pub fn take_awaiting(&mut self) -> Vec<ConnectionKey> {
+        std::mem::take(&mut self.awaiting)
+    }
+
+    /// Whether a connection waits for subscriptions; one that is gone does not.
+    pub fn is_awaiting(&self, key: ConnectionKey) -> bool {
+        let held = self.index_of(key).and_then(|index| self.connections[index as usize].held.as_ref());
+        held.is_some_and(|held| held.awaited > 0)
     }
 
     fn targets(&mut self, namespace: u32, targets: &Targets) -> Vec<Target> {

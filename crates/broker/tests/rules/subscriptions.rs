@@ -1,8 +1,9 @@
 //! Joins that have to wait for subscriptions.
 
-use adapter::{Subscription, Subscriptions, Ticket};
+use adapter::{Action, Operation, Subscription, Subscriptions, Targets, Ticket};
 use broker::{Flow, NamespaceConfig, Output, ShardConfig};
 use engineio::{CloseReason, PACKETS_PER_BODY_MAX};
+use socketio::{NamespaceName, RoomName};
 use std::collections::HashSet;
 
 use crate::harness::{Broker, Socket, V3, V4, config, polling_closed, sid_in};
@@ -299,4 +300,29 @@ fn where_nothing_is_confirmed_nothing_is_asked_for() {
     broker.send(socket, r#"42["join","r"]"#);
     broker.send(socket, "41");
     assert_eq!(asked(&mut broker), (vec![], vec![]));
+}
+
+#[test]
+fn connections_that_wait_for_a_join_by_a_back_end_are_named_until_it_is_in_force() {
+    let mut broker = Broker::new(confirmed());
+    let ((first, _), _) = (connect(&mut broker), connect(&mut broker));
+    let join = |broker: &mut Broker| {
+        let action = Action::Join(vec![RoomName::new("r")]);
+        let (namespace, targets) = (NamespaceName::main(), Targets::default());
+        let outcome = broker.shard.operate(&Operation { namespace, targets, action }, broker.now);
+        assert_eq!(outcome.matched, 2);
+        let awaiting = broker.shard.take_awaiting();
+        broker.turn();
+        awaiting
+    };
+    let awaiting = join(&mut broker);
+    assert_eq!(awaiting.len(), 2);
+    let (_, tickets) = asked(&mut broker);
+    confirm(&mut broker, &tickets[..1]);
+    assert_eq!(awaiting.iter().filter(|key| broker.shard.is_awaiting(**key)).count(), 1);
+    confirm(&mut broker, &tickets[1..]);
+    assert!(!awaiting.iter().any(|key| broker.shard.is_awaiting(*key)));
+    // Who is in already has nothing to wait for.
+    assert_eq!(join(&mut broker), []);
+    assert_eq!(broker.send(first, r#"422["join","r"]"#), Flow::Continue);
 }
