@@ -3,6 +3,8 @@
 mod index;
 mod registry;
 mod select;
+mod shrink;
 
 pub use registry::{Joined, Left, Member, Registry, SocketKey};
 pub use select::Selection;
+pub use shrink::shrink_after_wave;

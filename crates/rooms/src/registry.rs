@@ -5,10 +5,7 @@ use smallvec::SmallVec;
 use socketio::{RoomName, SocketId};
 
 use crate::index::Index;
-
-/// Tables shrink when they are this many times larger than needed, so that memory comes back after a wave.
-const SHRINK_FACTOR: usize = 4;
-const SHRINK_FLOOR: usize = 64;
+use crate::shrink::{SHRINK_FACTOR, SHRINK_FLOOR, shrink_after_wave};
 
 /// A socket's place in its [`Registry`]; reused after the socket has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,7 +106,6 @@ impl Registry {
         }
         let member = self.sockets.try_remove(socket.0 as usize)?;
         self.ids.remove(socket.0, member.id.as_str());
-        self.shrink();
         Some(member)
     }
 
@@ -238,7 +234,8 @@ impl Registry {
         })
     }
 
-    fn shrink(&mut self) {
+    /// Gives back what a past crowd needed; to be called now and then.
+    pub fn shrink(&mut self) {
         if self.ids.capacity() > SHRINK_FLOOR.max(self.sockets.len() * SHRINK_FACTOR) {
             let sockets = &self.sockets;
             self.ids.shrink(|key| sockets[key as usize].id.as_str());
@@ -247,12 +244,8 @@ impl Registry {
             let rooms = &self.rooms;
             self.names.shrink(|key| rooms[key as usize].name.as_str());
         }
-        if self.sockets.is_empty() && self.sockets.capacity() > SHRINK_FLOOR {
-            self.sockets.shrink_to_fit();
-        }
-        if self.rooms.is_empty() && self.rooms.capacity() > SHRINK_FLOOR {
-            self.rooms.shrink_to_fit();
-        }
+        shrink_after_wave(&mut self.sockets);
+        shrink_after_wave(&mut self.rooms);
     }
 }
 

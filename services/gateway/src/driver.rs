@@ -63,7 +63,7 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 /// How long HTTP connections may take to send their last answers.
 const HTTP_GRACE: Duration = Duration::from_secs(1);
-/// How often gauges that need a walk over all connections are set.
+/// How often gauges that need a walk over all connections are set, and memory of a past crowd is given back.
 const GAUGE_PAUSE: Duration = Duration::from_secs(5);
 
 const LISTENER: Token = Token(usize::MAX);
@@ -292,6 +292,9 @@ impl Driver {
     }
 
     fn flush(&mut self, now: Instant) {
+        // What goes to other threads and nodes is on its way before the sockets here are written to, which takes a
+        // millisecond for a room of 1,000.
+        self.perform_outputs();
         let registry = self.readiness.registry();
         let mut sink =
             LinkSink { links: &mut self.links, polls: &mut self.polls, registry, lingering: Vec::new() };
@@ -302,6 +305,10 @@ impl Driver {
         for link in std::mem::take(&mut self.ended) {
             self.release(link);
         }
+        self.perform_outputs();
+    }
+
+    fn perform_outputs(&mut self) {
         while let Some(output) = self.shard.poll_output() {
             self.perform(output);
         }

@@ -25,8 +25,8 @@ pub struct InboundBroadcast {
 /// Who sent a broadcast, without reading any more of it: nodes hear their own, and ignore them.
 pub fn sender(message: &[u8]) -> Option<&str> {
     let mut reader = Reader::new(message);
-    match (reader.token(), reader.token()) {
-        (Ok(Token::Array(_)), Ok(Token::Str(uid))) => std::str::from_utf8(uid).ok(),
+    match (reader.token(), reader.text()) {
+        (Ok(Token::Array(_)), Some(uid)) => std::str::from_utf8(uid).ok(),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use admission::{Bucket, Place};
 use bytes::Bytes;
 use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
+use rooms::shrink_after_wave;
 use smallvec::SmallVec;
 use socketio::Assembler;
 use websocket::Deflate;
@@ -26,6 +27,10 @@ use crate::{
 
 /// How long a closing WebSocket may take to accept what was queued for it.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// The table of sids shrinks when it has room for this many times as many, and for more than this.
+const SIDS_FACTOR: usize = 4;
+const SIDS_KEPT: usize = 64;
 
 /// What a handshake asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,11 +282,16 @@ impl Shard {
             entry.remove();
         }
         self.connections.remove(index as usize);
-        if self.connections.is_empty() {
-            // Memory comes back after a wave has gone.
-            self.connections.shrink_to_fit();
-            self.sids.shrink_to_fit(|_| 0);
+    }
+
+    /// Gives back what a past crowd needed; to be called now and then.
+    pub fn shrink(&mut self) {
+        shrink_after_wave(&mut self.connections);
+        if self.sids.capacity() > SIDS_KEPT.max(self.sids.len() * SIDS_FACTOR) {
+            let (hash, connections) = (&self.sid_hash, &self.connections);
+            self.sids.shrink_to_fit(|index| hash.hash_one(connections[*index as usize].sid));
         }
+        self.namespaces.iter_mut().for_each(|(_, namespace)| namespace.rooms.shrink());
     }
 
     /// Ends up to `count` sessions because the server is going away; true while there are more.

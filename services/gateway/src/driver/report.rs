@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use broker::{ConnectRefusal, Happening};
+use rooms::shrink_after_wave;
 use telemetry::ShardCounts;
 
 use super::{Driver, GAUGE_PAUSE};
@@ -26,6 +27,8 @@ impl Driver {
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGE_PAUSE;
             self.metrics.set_outbox_bytes(self.shard.outbox_bytes());
+            self.shard.shrink();
+            shrink_after_wave(&mut self.links);
         }
     }
 }

@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod limits;
 mod pace;
+mod pressure;
 mod proxies;
 mod publish_api;
 mod rules;

@@ -2,15 +2,10 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
-
-use crate::harness::{
-    Gateway, Http, PATIENCE, Polling, Request, WEBSOCKET, WebSocket, connect, masked, message,
-};
+use crate::harness::{Gateway, Http, PATIENCE, Polling, Request, WEBSOCKET, deaf, masked, message};
 
 const TIMEOUT: &str = "limits.request_timeout_ms=300";
 const MALFORMED: [(&str, &str); 1] = [("cause", "malformed_request")];
@@ -149,16 +144,6 @@ fn connections_over_the_limit_get_503_until_another_has_gone() {
     while gateway.http().send(&Request::get("/socket.io/?EIO=4&transport=polling").close()).status != 200 {
         assert!(Instant::now() < deadline, "the place of a connection that has gone stays taken");
     }
-}
-
-/// A joined WebSocket that never reads again, with a small buffer of the system.
-fn deaf(gateway: &Gateway) -> WebSocket<TcpStream> {
-    let stream = connect(gateway.client);
-    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
-    let mut client = WebSocket::open(stream, WEBSOCKET);
-    assert!(client.text().starts_with("0{"));
-    client.join("/");
-    client
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::SockRef;
 
 pub(crate) use self::{
     cluster::Cluster,
@@ -219,8 +220,17 @@ impl Gateway {
 
     /// Memory that the process holds in RAM, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it has held, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, figure: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
         1024 * line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap()
     }
 
@@ -271,6 +281,16 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
+}
+
+/// A joined WebSocket that never reads again, with a small buffer of the system.
+pub(crate) fn deaf(gateway: &Gateway) -> WebSocket<TcpStream> {
+    let stream = connect(gateway.client);
+    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    let mut client = WebSocket::open(stream, WEBSOCKET);
+    assert!(client.text().starts_with("0{"));
+    client.join("/");
+    client
 }
 
 /// The lines that a process has written to its standard error.

@@ -46,6 +46,15 @@ impl<S: Read + Write> WebSocket<S> {
         }
     }
 
+    /// The next message, which is text; `None` if the connection has ended.
+    pub(crate) fn try_text(&mut self) -> Option<String> {
+        match self.0.read() {
+            Ok(Message::Text(text)) => Some(text.to_string()),
+            Ok(Message::Close(_)) | Err(_) => None,
+            Ok(other) => panic!("{other:?} instead of text"),
+        }
+    }
+
     /// The next message, which is binary.
     pub(crate) fn binary(&mut self) -> Vec<u8> {
         match self.message() {
