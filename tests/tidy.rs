@@ -12,6 +12,8 @@ mod runbook;
 mod sources;
 #[path = "tidy/tokens.rs"]
 mod tokens;
+#[path = "tidy/vectors.rs"]
+mod vectors;
 
 use std::fs;
 use std::path::Path;
@@ -19,8 +21,8 @@ use std::path::Path;
 /// Folders with packages of ours.
 const FOLDERS: [&str; 5] = ["benches", "crates", "services", "tests", "xtask"];
 
-/// Folders with nothing of ours: what tools leave, and the servers that ours is measured beside.
-const FOREIGN: [&str; 3] = ["node_modules", "peers", "target"];
+/// Folders with nothing of ours: what tools leave, the servers that ours is measured beside, and the clients of others.
+const FOREIGN: [&str; 4] = ["node_modules", "other-languages", "peers", "target"];
 
 /// Text files of the repository whose name ends with `suffix`: path from the root, and content.
 fn files(suffix: &str) -> Vec<(String, String)> {

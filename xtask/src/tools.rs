@@ -94,12 +94,14 @@ fn link_packages(manifests: &Path, cached: &str) -> Result<()> {
 /// # Errors
 /// When [`npm_packages`] has not run.
 pub(crate) fn client_bundle() -> Result<PathBuf> {
-    let from = cache().join("npm/node_modules/socket.io-client/dist");
     let to = cache().join("bundle");
-    fs::create_dir_all(&to)?;
-    for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
-        let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    for (package, folder) in [("socket.io-client", to.clone()), ("socket.io-client-2.5", to.join("2.x"))] {
+        let from = cache().join("npm/node_modules").join(package).join("dist");
+        fs::create_dir_all(&folder)?;
+        for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+            let entry = entry?;
+            fs::copy(entry.path(), folder.join(entry.file_name()))?;
+        }
     }
     Ok(to)
 }

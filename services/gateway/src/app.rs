@@ -175,9 +175,9 @@ fn prepare(
     peers: Option<PeersStart>,
     mut entropy: StdRng,
 ) -> anyhow::Result<Starts> {
-    let bundle = match &config.client.bundle_dir {
+    let bundle = match config.client.bundle() {
         Some(directory) => {
-            let bundle = Bundle::read(directory);
+            let bundle = Bundle::read(&directory);
             Some(Arc::new(
                 bundle.with_context(|| format!("cannot read {} (client.bundle_dir)", directory.display()))?,
             ))

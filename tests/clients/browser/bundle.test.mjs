@@ -1,12 +1,13 @@
 // The client bundle as the gateway serves it: the files, their headers, and that each form works in a page.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { PAGE_PATH, startChromium } from "../browser.mjs";
-import { BUNDLE_DIR, startGateway } from "../harness.mjs";
+import { BUNDLE_DIR, REPOSITORY, startGateway } from "../harness.mjs";
 
 const SCRIPTS = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 const FILES = SCRIPTS.flatMap((script) => [script, `${script}.map`]);
@@ -53,6 +54,33 @@ test("other_files_are_not_served", async () => {
   }
 });
 
+test("bundle_of_the_generation_that_is_set_is_served_and_connects", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "roomcast-bundle-"));
+  const dist = join(REPOSITORY, "tests/clients/node_modules/socket.io-client-2.5/dist");
+  symlinkSync(dist, join(folder, "2.x"));
+  const env = { ROOMCAST__CLIENT__BUNDLE_DIR: folder, ROOMCAST__CLIENT__BUNDLE_GENERATION: "2.x" };
+  const old = await startGateway({ env });
+  try {
+    for (const file of ["socket.io.js", "socket.io.js.map", "socket.io.slim.js"]) {
+      const answer = await fetch(`${old.url}/socket.io/${file}`);
+      assert.equal(await answer.text(), readFileSync(join(dist, file), "utf8"));
+      if (file === "socket.io.js") assert.equal(answer.headers.get("etag"), '"2.5.0"');
+    }
+    await connectsFrom(old, PAGES["socket.io.js"]);
+  } finally {
+    await old.stop();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+async function connectsFrom(gateway, html) {
+  const page = await browser.newPage();
+  await page.route(gateway.url + PAGE_PATH, (route) => route.fulfill({ contentType: "text/html", body: html }));
+  await page.goto(gateway.url + PAGE_PATH);
+  await page.waitForFunction(() => window.socket?.connected && window.socket.io.engine.transport.name === "websocket");
+  await page.close();
+}
+
 const PAGES = {
   "socket.io.js": '<script src="/socket.io/socket.io.js"></script><script>window.socket = io();</script>',
   "socket.io.min.js": '<script src="/socket.io/socket.io.min.js"></script><script>window.socket = io();</script>',
@@ -61,11 +89,5 @@ const PAGES = {
 };
 
 for (const [file, html] of Object.entries(PAGES)) {
-  test(`${file} connects from a page`, async () => {
-    const page = await browser.newPage();
-    await page.route(gateway.url + PAGE_PATH, (route) => route.fulfill({ contentType: "text/html", body: html }));
-    await page.goto(gateway.url + PAGE_PATH);
-    await page.waitForFunction(() => window.socket?.connected && window.socket.io.engine.transport.name === "websocket");
-    await page.close();
-  });
+  test(`${file} connects from a page`, () => connectsFrom(gateway, html));
 }

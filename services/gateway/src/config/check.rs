@@ -268,10 +268,15 @@ impl<'a> Check<'a> {
                 self.complain(&key, "allowed: the name of an HTTP header, such as Authorization");
             }
         }
-        if let Some(directory) = &client.bundle_dir
-            && let Err(error) = std::fs::read_dir(directory)
+        if let Some(directory) = client.bundle()
+            && let Err(error) = std::fs::read_dir(&directory)
         {
-            self.complain("client.bundle_dir", format!("{error}; allowed: a directory that can be read"));
+            let key = match client.bundle_generation {
+                client::BundleGeneration::V4 => "client.bundle_dir",
+                client::BundleGeneration::V2 => "client.bundle_generation",
+            };
+            let allowed = "allowed: a directory that can be read";
+            self.complain(key, format!("{}: {error}; {allowed}", directory.display()));
         }
         if let Some(tls) = &client.tls {
             self.readable("client.tls.cert_file", &tls.cert_file);

@@ -39,12 +39,25 @@ pub(crate) struct ClientConfig {
     pub(crate) refuse_foreign_origins: bool,
     /// Directory with the client bundle (`socket.io.js` and so on), served under `path`. Default: none is served.
     pub(crate) bundle_dir: Option<PathBuf>,
+    /// Which generation of the client that is. Default `4.x`.
+    pub(crate) bundle_generation: BundleGeneration,
     /// Whether `/` is the demo page. Default false.
     pub(crate) demo_page: bool,
     /// What browsers are told about other origins.
     pub(crate) cors: CorsConfig,
     /// Certificate and key. Default: plain HTTP.
     pub(crate) tls: Option<TlsConfig>,
+}
+
+/// Generations of the client, by their bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) enum BundleGeneration {
+    /// For Engine.IO 4; what lies in the directory itself.
+    #[serde(rename = "4.x")]
+    V4,
+    /// For Engine.IO 3, which has to be allowed; what lies in the folder `2.x` of the directory.
+    #[serde(rename = "2.x")]
+    V2,
 }
 
 impl Default for ClientConfig {
@@ -61,6 +74,7 @@ impl Default for ClientConfig {
             websocket_compression_min_bytes: 1024,
             refuse_foreign_origins: true,
             bundle_dir: None,
+            bundle_generation: BundleGeneration::V4,
             demo_page: false,
             cors: CorsConfig::default(),
             tls: None,
@@ -69,6 +83,15 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
+    /// Where the bundle lies that is served, if one is.
+    pub(crate) fn bundle(&self) -> Option<PathBuf> {
+        let directory = self.bundle_dir.as_ref()?;
+        Some(match self.bundle_generation {
+            BundleGeneration::V4 => directory.clone(),
+            BundleGeneration::V2 => directory.join("2.x"),
+        })
+    }
+
     /// Whether a request for this path is one of Engine.IO: as in the reference server, `path` with a slash, and
     /// anything behind it.
     pub(crate) fn serves(&self, path: &str) -> bool {

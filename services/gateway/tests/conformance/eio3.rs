@@ -83,11 +83,13 @@ fn publish_binary(gateway: &Gateway) {
 const BINARY_EVENT: &str = r#"451-["b",{"_placeholder":true,"num":0}]"#;
 
 #[test]
-fn sessions_of_client_2_are_those_of_the_reference_server() {
+fn sessions_of_old_clients_are_those_of_the_reference_server() {
     for (file, expected) in [
         ("session-v2-websocket.json", &["40", "430[", "431[", "close frame", "end"][..]),
         ("session-v2-upgrade.json", &["3probe", "6", "430[", "431[", "close frame", "end"]),
         ("session-v2-polling.json", &["430[", "431[", "ok", "6"]),
+        ("session-v1.7-websocket.json", &["40", "430[", "close frame", "end"]),
+        ("session-v1.7-upgrade.json", &["3probe", "6", "430[", "close frame", "end"]),
     ] {
         let compared = Replay::run(&Gateway::dev(&[]), file);
         for packet in expected {

@@ -95,28 +95,34 @@ fn compression_of_frames_is_offered_and_not_taken() {
 
 #[test]
 fn a_session_over_websocket_is_that_of_the_reference_server() {
-    let compared = Replay::run(&Gateway::dev(&[]), "session-v4-websocket.json");
-    assert_eq!(compared, [OPEN, CONNECTED, "430[", "431[", "close frame", "end"]);
+    for file in ["session-v4-websocket.json", "session-v3-websocket.json"] {
+        let compared = Replay::run(&Gateway::dev(&[]), file);
+        assert_eq!(compared, [OPEN, CONNECTED, "430[", "431[", "close frame", "end"], "{file}");
+    }
 }
 
 #[test]
 fn a_session_over_polling_is_that_of_the_reference_server() {
-    let compared = Replay::run(&Gateway::dev(&[]), "session-v4-polling.json");
-    let open = OPEN.replace("[]", "[\"websocket\"]");
-    assert_eq!(compared[..3], [open, "ok".into(), CONNECTED.into()]);
-    assert_eq!(compared.iter().filter(|packet| *packet == "ok").count(), 13, "{compared:?}");
-    for packet in ["430[", "431[", "6"] {
-        assert!(compared.iter().any(|other| other == packet), "{packet} in {compared:?}");
+    for file in ["session-v4-polling.json", "session-v3-polling.json"] {
+        let compared = Replay::run(&Gateway::dev(&[]), file);
+        let open = OPEN.replace("[]", "[\"websocket\"]");
+        assert_eq!(compared[..3], [open, "ok".into(), CONNECTED.into()], "{file}");
+        assert_eq!(compared.iter().filter(|packet| *packet == "ok").count(), 13, "{file}: {compared:?}");
+        for packet in ["430[", "431[", "6"] {
+            assert!(compared.iter().any(|other| other == packet), "{file}: {packet} in {compared:?}");
+        }
     }
 }
 
 #[test]
 fn an_upgraded_session_is_that_of_the_reference_server() {
-    let compared = Replay::run(&Gateway::dev(&[]), "session-v4-upgrade.json");
-    let open = OPEN.replace("[]", "[\"websocket\"]");
-    let expected =
-        [&open, "ok", CONNECTED, "3probe", "6", "430[", "431[", "close frame", "end"].map(str::to_owned);
-    assert_eq!(compared, expected);
+    for file in ["session-v4-upgrade.json", "session-v3-upgrade.json"] {
+        let compared = Replay::run(&Gateway::dev(&[]), file);
+        let open = OPEN.replace("[]", "[\"websocket\"]");
+        let expected =
+            [&open, "ok", CONNECTED, "3probe", "6", "430[", "431[", "close frame", "end"].map(str::to_owned);
+        assert_eq!(compared, expected, "{file}");
+    }
 }
 
 #[test]
@@ -146,6 +152,39 @@ fn namespaces_admit_and_refuse_as_those_of_the_reference_server() {
                 _ => {}
             }
         }
+    }
+}
+
+/// The other scenarios of `namespaces.json`, by how they begin, and where their rule is tested. What clients of revision
+/// 4, and old ones, do in those of [`SCENARIOS`] is tested with the clients themselves.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "two namespaces on one connection",
+        "tests/clients: namespaces_of_one_connection_do_not_mix; a second CONNECT: rules",
+    ),
+    ("root namespace refused by middleware", "tests/clients: client_refused_in_the_root_hears_the_data"),
+    ("server: socket.disconnect()", "crates/broker/tests/rules/operations.rs"),
+    ("server: socket.disconnect(true)", "crates/broker/tests/rules/operations.rs"),
+    ("server: engine connection closed", "tests/clients: comes_back_after_the_server_did"),
+    ("same over polling", "tests/clients: comes_back_after_the_server_did"),
+    ("server: io.close()", "shutdown.rs"),
+    ("heartbeats", "tests/clients: stays_connected_over_many_heartbeats"),
+    ("per-socket packet middleware error", "an application's; nothing is sent"),
+    ("server emit with ack and timeout", "calls.rs"),
+    ("client timeout().emit", "the client's own clock"),
+    ("client retries option", "the client's own, a new event to a server"),
+    (
+        "volatile, compress(false) and plain emits",
+        "events_without_a_poll_wait_together_and_volatile_ones_are_dropped",
+    ),
+];
+
+#[test]
+fn every_scenario_of_namespaces_is_compared_here_or_elsewhere() {
+    for scenario in Vectors::read("namespaces.json").list("scenarios") {
+        let name = field(scenario, "name");
+        let elsewhere = ELSEWHERE.iter().any(|(start, _)| name.starts_with(start));
+        assert!(SCENARIOS.contains(&name) || elsewhere, "{name}");
     }
 }
 

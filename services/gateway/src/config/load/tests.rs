@@ -143,7 +143,7 @@ fn every_fault_is_reported_at_once_and_where_it_comes_from() {
         "--set client.http_compression: not an assignment; allowed: --set section.key=value",
         "gateway.toml: adapter.kind = \"redis-streams\": not in this version; allowed: memory, redis, redis-sharded",
         "gateway.toml: client.cors.origins[2] = 7: allowed: text",
-        "gateway.toml: client.listn: unknown key, did you mean listen? allowed: listen, path, parser, trusted_proxies, proxy_protocol, shards, http_compression, websocket_compression, websocket_compression_min_bytes, refuse_foreign_origins, bundle_dir, demo_page, cors, tls",
+        "gateway.toml: client.listn: unknown key, did you mean listen? allowed: listen, path, parser, trusted_proxies, proxy_protocol, shards, http_compression, websocket_compression, websocket_compression_min_bytes, refuse_foreign_origins, bundle_dir, bundle_generation, demo_page, cors, tls",
         "gateway.toml: client.shards = 0: allowed: an integer from 1 to 255",
         "gateway.toml: client.tls: cert_file is missing",
         "gateway.toml: colour: unknown key; allowed: client, engine, limits, adapter, redis, cluster, grpc, ops, log, node, shutdown, namespaces",
@@ -178,7 +178,7 @@ fn rules_between_keys_are_checked() {
         ),
         (
             "[client]\nbundle_dir = \"/nowhere\"",
-            "gateway.toml: client.bundle_dir = \"/nowhere\": No such file or directory (os error 2); allowed: a directory that can be read",
+            "gateway.toml: client.bundle_dir = \"/nowhere\": /nowhere: No such file or directory (os error 2); allowed: a directory that can be read",
         ),
         (
             "[engine]\ntransports = []",
