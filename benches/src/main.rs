@@ -32,6 +32,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     bare::Writing,
     instructions::Counter,
+    publishing::Paced,
     server::{Kind, Launch, Programs},
     suite::Plan,
     workload::{Pace, Readers, Shape, Source, Workload},
@@ -119,6 +120,22 @@ enum Command {
         /// Pause between the heartbeats of a connection, in ms.
         #[arg(long, default_value_t = 1000)]
         ping_interval: u32,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Messages over one gRPC stream through a publisher without sockets, as fast as it takes them.
+    Flood {
+        #[arg(long, default_value_t = 300_000)]
+        messages: u32,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Unary gRPC calls on a fixed schedule, while a crowded room gets messages besides.
+    Answers {
+        #[arg(long, default_value_t = 2000)]
+        per_second: u32,
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
         #[command(flatten)]
         target: Target,
     },
@@ -241,6 +258,13 @@ fn main() -> ExitCode {
         Command::Idle { connections, watch, ping_interval, target } => target
             .launch(ping_interval)
             .and_then(|launch| run::print_idle(&launch, connections, Duration::from_secs(watch))),
+        Command::Flood { messages, place } => {
+            place.programs().and_then(|programs| run::print_flood(&programs, messages))
+        }
+        Command::Answers { per_second, seconds, target } => {
+            let paced = Paced { rooms: 100, per_second, crowded: 1_000, crowded_per_second: 20, seconds };
+            target.launch(suite::NO_PINGS_MS).and_then(|launch| run::print_answers(&launch, paced))
+        }
         Command::Bare { listen, batch } => {
             let writing = if batch { Writing::Gathered } else { Writing::AtOnce };
             bare::serve(listen, writing).map_err(anyhow::Error::from)

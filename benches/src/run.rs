@@ -12,8 +12,9 @@ use crate::{
     instructions::Counter,
     machine::Work,
     measure::{Amount, measure},
+    publishing::{self, Paced},
     report,
-    server::Launch,
+    server::{Launch, Programs},
     suite::{self, Plan, figures},
     workload::{Faults, Outcome, Workload, measure_idle},
 };
@@ -52,6 +53,33 @@ pub(crate) fn print_outcome(launch: &Launch, workload: &Workload, amount: u32) -
     }
     println!("memory grew by {} KiB at most", sample.growth_bytes / 1024);
     must_be_free_of(outcome.faults)
+}
+
+/// Floods a publisher and prints what it took.
+///
+/// # Errors
+/// When something fails, or a message is not published.
+pub(crate) fn print_flood(programs: &Programs, messages: u32) -> anyhow::Result<()> {
+    let flood = publishing::flood(programs, messages)?;
+    let per = |time: Duration| f64::from(messages) / time.as_secs_f64().max(0.01);
+    println!("{:.0} messages per second", per(flood.elapsed));
+    println!("{:.0} messages per CPU second of the publisher", per(flood.cpu.total()));
+    println!("CPU: {:?} user, {:?} system", flood.cpu.user, flood.cpu.system);
+    Ok(())
+}
+
+/// Makes calls on a schedule and prints how soon they are answered.
+///
+/// # Errors
+/// When a call fails, or a message does not arrive.
+pub(crate) fn print_answers(launch: &Launch, paced: Paced) -> anyhow::Result<()> {
+    let latencies = publishing::paced(launch, paced)?;
+    for (share, name) in PERCENTILES {
+        if let Some(latency) = latencies.quantile(share) {
+            println!("{name} {latency:?}");
+        }
+    }
+    Ok(())
 }
 
 /// Counts one workload's instructions and prints where they go.
