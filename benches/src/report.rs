@@ -180,7 +180,7 @@ fn method(plan: &Plan) -> String {
          reader once. One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing \
          is extrapolated.\n- The load generator is one thread beside the servers on the same processors. Latencies run from \
          the time at which a message should have been sent (open loop).\n- Centrifugo 6.9.1 itself could not be built: the Go module proxy did not serve the version of its \
-         library that it needs; release 0.38.0 of that library stands in for it, without \
+         library that it needs, 0.38.1-0.20260711082514-84d40cc4dbf6; release 0.38.0 of that library stands in for it, without \
          Centrifugo's gRPC API. It knows no acknowledgements and no polling; socketioxide and Node have no publish API.\n",
         plan.repetitions,
         plan.duration.as_secs_f64(),
