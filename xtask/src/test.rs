@@ -111,6 +111,11 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
         .env("ROOMCAST_OTHER_LANGUAGES", languages::bin())
         .env("ROOMCAST_PYTHON_BIN", crate::stubs::python_bin())
         .current_dir(folder);
+    let table = workspace::cache().join("compatibility.md");
+    if name == "clients" {
+        let destination = format!("--test-reporter-destination={}", table.display());
+        node.args(["--test-reporter=./compatibility.mjs", &destination]);
+    }
     if scope == Scope::Long {
         node.env("LONG", "1");
     }
@@ -121,7 +126,21 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
             tally += counted;
         }
     }
-    tally.of_run(ended_well)
+    let mut tally = tally.of_run(ended_well);
+    if name == "clients" {
+        tally += is_committed(&table);
+    }
+    tally
+}
+
+/// Whether the page of clients that work, as these tests have just written it, is the one in `docs`.
+fn is_committed(table: &Path) -> Tally {
+    let committed = fs::read_to_string(workspace::root().join("docs/compatibility.md")).unwrap_or_default();
+    let is_same = fs::read_to_string(table).is_ok_and(|table| table == committed);
+    if !is_same {
+        println!("docs/compatibility.md is not what the tests that ran say: {}", table.display());
+    }
+    Tally::of(is_same)
 }
 
 /// The `*.test.mjs` files below `folder`, in order; packages are not looked into.
