@@ -16,6 +16,9 @@ pub enum PeerFault {
     /// A length prefix that is missing, malformed or does not fit its payload (Engine.IO 3).
     #[error("malformed payload length")]
     MalformedLength,
+    /// A form that holds no packets (0.9).
+    #[error("malformed form")]
+    MalformedForm,
     /// A binary polling body from an Engine.IO 4 client.
     #[error("binary polling body on Engine.IO 4")]
     BinaryBody,

@@ -7,9 +7,13 @@
 ///
 /// Source: engine.io 6.6, polling-jsonp.
 pub fn wrap_jsonp(index: &str, payload: &str) -> String {
-    let json = serde_json::to_string(payload).expect("text is always representable as JSON");
-    let json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
-    format!("___eio[{index}]({json});")
+    format!("___eio[{index}]({});", script_string(payload))
+}
+
+/// `text` as a string of a script.
+pub(crate) fn script_string(text: &str) -> String {
+    let json = serde_json::to_string(text).expect("text is always representable as JSON");
+    json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 /// The payload in the field `d` of a form body, its newline escaping undone; `None` without the field, or

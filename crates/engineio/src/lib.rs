@@ -13,6 +13,7 @@ mod payload_encoder;
 mod session;
 mod sid;
 mod timer;
+pub mod v09;
 #[cfg(test)]
 mod vectors;
 

@@ -91,6 +91,8 @@ pub enum Reaction {
 pub enum Expired {
     /// Send a ping.
     Ping,
+    /// Answer the waiting poll, with nothing if there is nothing (0.9 only).
+    Poll,
     /// Close the probe; polling goes on.
     Probe,
     /// End the session.

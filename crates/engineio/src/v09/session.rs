@@ -1,0 +1,216 @@
+//! The state machine of one session of protocol 1.
+
+use std::time::{Duration, Instant};
+
+use crate::{CloseReason, EngineConfig, Expired, PacketKind, PeerFault, Reaction, Transport};
+
+/// One session, from its handshake.
+///
+/// ```text
+///               poll                 poll answered
+///  Handshaken ────────▶ polling ◀──────────────────▶ between polls
+///      │                                  poll           │
+///      │ WebSocket                                       │ none in time
+///      ▼                 closed                          ▼
+///  WebSocket ─────────────────────────────────────▶ (forgotten)
+/// ```
+///
+/// Over WebSocket the server sends a heartbeat in each interval, and the client has to send it back; nothing else counts.
+/// A waiting poll is answered with nothing in particular after four fifths of the interval, which is 20 s by default as in
+/// the reference. Without a transport the session lasts as long as a heartbeat and its answer may take.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    push_running: bool,
+    /// When [`State`] is over.
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Handshaken,
+    PollWaiting,
+    BetweenPolls,
+    /// The next heartbeat is due.
+    Pause,
+    /// The answer to the last heartbeat is.
+    HeartbeatDue,
+}
+
+impl Session {
+    /// A session that nobody has opened a transport for.
+    pub fn handshaken(config: &EngineConfig, now: Instant) -> Self {
+        Self { state: State::Handshaken, push_running: false, deadline: now + patience(config) }
+    }
+
+    /// The transport in force; polling as long as there is none.
+    pub fn transport(&self) -> Transport {
+        match self.state {
+            State::Handshaken | State::PollWaiting | State::BetweenPolls => Transport::Polling,
+            State::Pause | State::HeartbeatDue => Transport::WebSocket,
+        }
+    }
+
+    /// Whether the first transport is still to come.
+    pub fn is_handshaken(&self) -> bool {
+        self.state == State::Handshaken
+    }
+
+    /// Takes in one packet.
+    pub fn handle_packet(&mut self, kind: PacketKind, config: &EngineConfig, now: Instant) -> Reaction {
+        match kind {
+            PacketKind::Pong if self.state == State::HeartbeatDue => {
+                self.enter(State::Pause, now + config.ping_interval());
+                Reaction::None
+            }
+            PacketKind::Message => Reaction::Message,
+            PacketKind::Close => Reaction::Close(CloseReason::TransportClose),
+            _ => Reaction::None,
+        }
+    }
+
+    /// A poll has come and waits for its answer. One that waited already is to be answered: the new one replaces it.
+    pub fn handle_poll(&mut self, config: &EngineConfig, now: Instant) {
+        self.enter(State::PollWaiting, now + config.ping_interval() * 4 / 5);
+    }
+
+    /// The waiting poll has been answered, or given up by the client.
+    pub fn poll_answered(&mut self, config: &EngineConfig, now: Instant) {
+        if self.state == State::PollWaiting {
+            self.enter(State::BetweenPolls, now + patience(config));
+        }
+    }
+
+    /// A WebSocket has been opened. False if there is one already, which keeps the session.
+    #[must_use]
+    pub fn websocket_opened(&mut self, config: &EngineConfig, now: Instant) -> bool {
+        let free = self.transport() == Transport::Polling;
+        if free {
+            self.enter(State::Pause, now + config.ping_interval());
+        }
+        free
+    }
+
+    /// A push begins; its body is still to come.
+    ///
+    /// # Errors
+    /// [`PeerFault::Overlap`] if another one is running, which no client lets happen.
+    pub fn handle_push(&mut self) -> Result<(), PeerFault> {
+        if self.push_running {
+            return Err(PeerFault::Overlap("push"));
+        }
+        self.push_running = true;
+        Ok(())
+    }
+
+    /// Whether the body of a push is still coming.
+    pub fn push_running(&self) -> bool {
+        self.push_running
+    }
+
+    /// The running push has ended, well or not.
+    pub fn push_ended(&mut self) {
+        self.push_running = false;
+    }
+
+    /// What is due at `now`.
+    pub fn handle_timeout(&mut self, config: &EngineConfig, now: Instant) -> Option<Expired> {
+        if self.deadline > now {
+            return None;
+        }
+        match self.state {
+            State::Pause => {
+                self.enter(State::HeartbeatDue, now + config.ping_timeout());
+                Some(Expired::Ping)
+            }
+            // Answering it is what ends the state: until then it is not asked for again.
+            State::PollWaiting => {
+                self.deadline = now + patience(config);
+                Some(Expired::Poll)
+            }
+            State::Handshaken | State::BetweenPolls | State::HeartbeatDue => {
+                Some(Expired::Session(CloseReason::PingTimeout))
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next.
+    pub fn poll_timeout(&self) -> Instant {
+        self.deadline
+    }
+
+    fn enter(&mut self, state: State, deadline: Instant) {
+        (self.state, self.deadline) = (state, deadline);
+    }
+}
+
+/// How long a client may be silent.
+fn patience(config: &EngineConfig) -> Duration {
+    config.ping_interval() + config.ping_timeout()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn handshaken() -> (Session, EngineConfig, Instant) {
+        let config = EngineConfig { ping_interval_ms: 200, ping_timeout_ms: 100, ..EngineConfig::default() };
+        let now = Instant::now();
+        (Session::handshaken(&config, now), config, now)
+    }
+
+    const LATE: Option<Expired> = Some(Expired::Session(CloseReason::PingTimeout));
+
+    #[test]
+    fn a_session_without_a_transport_does_not_last() {
+        let (mut session, config, now) = handshaken();
+        assert_eq!(session.handle_timeout(&config, now + 299 * MS), None);
+        assert_eq!(session.handle_timeout(&config, now + 300 * MS), LATE);
+    }
+
+    #[test]
+    fn only_a_heartbeat_answers_a_heartbeat() {
+        let (mut session, config, now) = handshaken();
+        assert!(session.websocket_opened(&config, now));
+        assert_eq!(session.handle_timeout(&config, now + 200 * MS), Some(Expired::Ping));
+        assert_eq!(session.handle_packet(PacketKind::Message, &config, now + 250 * MS), Reaction::Message);
+        assert_eq!(session.handle_packet(PacketKind::Pong, &config, now + 290 * MS), Reaction::None);
+        assert_eq!(session.handle_timeout(&config, now + 490 * MS), Some(Expired::Ping));
+        session.handle_packet(PacketKind::Message, &config, now + 500 * MS);
+        assert_eq!(session.handle_timeout(&config, now + 590 * MS), LATE);
+    }
+
+    #[test]
+    fn a_poll_is_released_within_the_interval_and_the_next_one_awaited() {
+        let (mut session, config, now) = handshaken();
+        session.handle_poll(&config, now);
+        assert_eq!(session.handle_timeout(&config, now + 160 * MS), Some(Expired::Poll));
+        assert_eq!(session.handle_timeout(&config, now + 160 * MS), None);
+        session.poll_answered(&config, now + 160 * MS);
+        assert_eq!(session.handle_timeout(&config, now + 459 * MS), None);
+        session.handle_poll(&config, now + 459 * MS);
+        assert_eq!(session.handle_timeout(&config, now + 470 * MS), None);
+        session.poll_answered(&config, now + 470 * MS);
+        assert_eq!(session.handle_timeout(&config, now + 770 * MS), LATE);
+    }
+
+    #[test]
+    fn a_second_websocket_is_refused() {
+        let (mut session, config, now) = handshaken();
+        session.handle_poll(&config, now);
+        assert!(session.websocket_opened(&config, now));
+        assert_eq!(session.transport(), Transport::WebSocket);
+        assert!(!session.websocket_opened(&config, now));
+    }
+
+    #[test]
+    fn a_disconnect_ends_the_session_on_every_transport() {
+        let (mut session, config, now) = handshaken();
+        let close = Reaction::Close(CloseReason::TransportClose);
+        assert_eq!(session.handle_packet(PacketKind::Close, &config, now), close);
+        assert!(session.websocket_opened(&config, now));
+        assert_eq!(session.handle_packet(PacketKind::Close, &config, now), close);
+    }
+}
