@@ -222,18 +222,38 @@ pub(crate) fn push_json_with_buffers(out: &mut Vec<u8>, argument: &Argument) -> 
         return push_json(out, &argument.json);
     }
     let text = utf8(&argument.json)?;
+    push_with_bytes(out, text, &argument.attachments, [b"{\"type\":\"Buffer\",\"data\":[", b"]}"])
+}
+
+/// The JSON text that Node 0.10 made of an event with buffers in it, in the time of Socket.IO 0.9: arrays of numbers.
+///
+/// # Errors
+/// If `json` names attachments that there are not, or is no JSON.
+pub fn json_with_arrays(json: &str, attachments: &[Bytes]) -> Result<String, WireFault> {
+    let mut out = Vec::with_capacity(json.len());
+    push_with_bytes(&mut out, json, attachments, [b"[", b"]"])?;
+    String::from_utf8(out).map_err(|_| WireFault::NotUtf8)
+}
+
+/// Appends `text` with the bytes of each attachment, in decimal between `marks`, in place of its placeholders.
+fn push_with_bytes(
+    out: &mut Vec<u8>,
+    text: &str,
+    attachments: &[Bytes],
+    marks: [&[u8]; 2],
+) -> Result<(), WireFault> {
     let mut at = 0;
-    for Placeholder { range, number } in found_placeholders(text, &argument.attachments)? {
-        let attachment = argument.attachments.get(number).ok_or(WireFault::PlaceholderOutOfRange)?;
+    for Placeholder { range, number } in found_placeholders(text, attachments)? {
+        let attachment = attachments.get(number).ok_or(WireFault::PlaceholderOutOfRange)?;
         out.extend_from_slice(text.get(at..range.start).unwrap_or_default().as_bytes());
-        out.extend_from_slice(b"{\"type\":\"Buffer\",\"data\":[");
+        out.extend_from_slice(marks[0]);
         for (index, byte) in attachment.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             push_integer(out, byte);
         }
-        out.extend_from_slice(b"]}");
+        out.extend_from_slice(marks[1]);
         at = range.end;
     }
     out.extend_from_slice(text.get(at..).unwrap_or_default().as_bytes());
@@ -455,6 +475,8 @@ mod tests {
         let mut out = Vec::new();
         push_json_with_buffers(&mut out, &argument).unwrap();
         assert_eq!(out, br#"["x", {"type":"Buffer","data":[1,255]} ,2]"#);
+        let json = utf8(&argument.json).unwrap();
+        assert_eq!(json_with_arrays(json, &argument.attachments).as_deref(), Ok(r#"["x", [1,255] ,2]"#));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use channel::{
     ClassicChannel, ClassicChannels, DEFAULT_PREFIX, ShardedChannel, ShardedChannels, SubscriptionMode,
     report_channel,
 };
+pub use convert::json_with_arrays;
 pub use date::date_text;
 pub use details::{Handshake, SocketDetails};
 pub use error::WireFault;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use admission::{Bucket, Place};
-use engineio::{Data, Packet, PacketKind, Session, SessionId, Transport};
+use engineio::{Data, Packet, PacketKind, SessionId, Transport};
 use rooms::SocketKey;
 use smallvec::SmallVec;
 use socketio::{Assembler, Protocol};
@@ -16,6 +16,7 @@ use crate::{
     handshake::HandshakeRecord,
     io::{LinkId, PollId},
     outbox::Outbox,
+    session::Session,
     wheel::Tick,
 };
 

@@ -1,9 +1,11 @@
 //! The dialects of clients: what a packet is on the wire, for each of them.
 
 use adapter::WireFault;
-use engineio::{Data, Packet, PacketKind, PayloadEncoder, Revision};
+use engineio::{Data, Packet, PacketKind, PayloadEncoder, Revision, v09};
 use serde::{Deserialize, Serialize};
-use socketio::{Assembler, DecodeLimits, Incoming, ParseFault, Protocol};
+use socketio::{Assembler, DecodeLimits, Incoming, ParseFault, Protocol, v09::Received};
+
+use crate::body::PollBody;
 
 /// What packets look like to one client, from its handshake to its end.
 ///
@@ -16,6 +18,23 @@ pub enum Dialect {
     Json(Framing),
     /// MessagePack: one binary message for a packet, its attachments inside.
     MsgPack(Framing),
+    /// Socket.IO 0.9: text alone, and no Engine.IO.
+    V09,
+}
+
+/// The protocol below, which a request names by its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Engine.IO of this revision.
+    Engine(Revision),
+    /// Socket.IO 0.9.
+    V09,
+}
+
+impl From<Revision> for Wire {
+    fn from(revision: Revision) -> Self {
+        Self::Engine(revision)
+    }
 }
 
 /// How Engine.IO carries text and binary messages to one client.
@@ -27,10 +46,24 @@ pub struct Framing {
     pub base64_only: bool,
 }
 
+/// A packet, and what its protocol alone asks for.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) packet: Incoming<'a>,
+    /// This id is to be acknowledged at once, whatever the packet comes to (0.9).
+    pub(crate) acknowledge: Option<u64>,
+}
+
+impl<'a> From<Incoming<'a>> for Message<'a> {
+    fn from(packet: Incoming<'a>) -> Self {
+        Self { packet, acknowledge: None }
+    }
+}
+
 /// Why a message of Engine.IO holds no packet of Socket.IO. Nothing is sent back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MessageFault {
-    /// It is none of JSON's.
+    /// It is none of JSON's, or of 0.9's.
     #[error(transparent)]
     Json(#[from] ParseFault),
     /// It is none of MessagePack's.
@@ -39,6 +72,9 @@ pub(crate) enum MessageFault {
     /// A client with another parser, probably.
     #[error("text where MessagePack is spoken: does the client use socket.io-msgpack-parser?")]
     NotMsgPack,
+    /// Bytes of a client of 0.9.
+    #[error("binary where only text is spoken")]
+    Binary,
 }
 
 /// The parser of Socket.IO packets, which client and server have to agree on beforehand: nothing on the wire says it.
@@ -61,22 +97,24 @@ impl Dialect {
         }
     }
 
-    /// How its Engine.IO carries messages.
-    pub(crate) const fn framing(self) -> Framing {
+    /// The protocol below.
+    pub const fn wire(self) -> Wire {
         match self {
-            Self::Json(framing) | Self::MsgPack(framing) => framing,
+            Self::Json(framing) | Self::MsgPack(framing) => Wire::Engine(framing.revision),
+            Self::V09 => Wire::V09,
         }
     }
 
     /// The Socket.IO revision that goes with it.
     pub(crate) const fn protocol(self) -> Protocol {
-        match self.framing().revision {
-            Revision::V4 => Protocol::V5,
-            Revision::V3 => Protocol::V4,
+        match self.wire() {
+            Wire::Engine(Revision::V4) => Protocol::V5,
+            Wire::Engine(Revision::V3) => Protocol::V4,
+            Wire::V09 => Protocol::V1,
         }
     }
 
-    /// Reads one message of Engine.IO; `None` if attachments are to follow.
+    /// Reads one message of Engine.IO, or one packet of 0.9; `None` if attachments are to follow, or it means nothing.
     ///
     /// # Errors
     /// [`MessageFault`], after which the client is closed.
@@ -85,19 +123,27 @@ impl Dialect {
         assembler: &mut Assembler,
         message: &'a Data<'_>,
         limits: &DecodeLimits,
-    ) -> Result<Option<Incoming<'a>>, MessageFault> {
+    ) -> Result<Option<Message<'a>>, MessageFault> {
         Ok(match (self, message) {
-            (Self::Json(_), Data::Text(text)) => assembler.handle_text(text, limits)?,
-            (Self::Json(_), Data::Binary(bytes)) => assembler.handle_binary(bytes, limits)?,
-            (Self::MsgPack(_), Data::Binary(bytes)) => Some(adapter::parser::decode(bytes, limits)?),
+            (Self::Json(_), Data::Text(text)) => assembler.handle_text(text, limits)?.map(Message::from),
+            (Self::Json(_), Data::Binary(bytes)) => {
+                assembler.handle_binary(bytes, limits)?.map(Message::from)
+            }
+            (Self::MsgPack(_), Data::Binary(bytes)) => Some(adapter::parser::decode(bytes, limits)?.into()),
             (Self::MsgPack(_), Data::Text(_)) => return Err(MessageFault::NotMsgPack),
+            (Self::V09, Data::Text(text)) => socketio::v09::decode(text, limits)?
+                .map(|Received { packet, acknowledge }| Message { packet, acknowledge }),
+            (Self::V09, Data::Binary(_)) => return Err(MessageFault::Binary),
         })
     }
 
     /// An empty answer to a poll.
-    pub(crate) fn payload(self) -> PayloadEncoder {
-        let Framing { revision, base64_only } = self.framing();
-        PayloadEncoder::new(revision, base64_only)
+    pub(crate) fn body(self) -> PollBody {
+        match self {
+            Self::Json(framing) => PollBody::Json(framing.payload()),
+            Self::MsgPack(framing) => PollBody::MsgPack(framing.payload()),
+            Self::V09 => PollBody::V09(v09::BodyEncoder::default()),
+        }
     }
 }
 
@@ -106,6 +152,10 @@ impl Framing {
     pub const V4: Self = Self { revision: Revision::V4, base64_only: false };
     /// Revision 3, binary allowed.
     pub const V3: Self = Self { revision: Revision::V3, base64_only: false };
+
+    fn payload(self) -> PayloadEncoder {
+        PayloadEncoder::new(self.revision, self.base64_only)
+    }
 
     /// A message of bytes as one WebSocket message.
     pub(crate) fn binary(self, message: &[u8]) -> Data<'static> {

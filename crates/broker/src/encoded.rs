@@ -8,10 +8,12 @@ use std::{
 
 use adapter::{Broadcast, Event};
 use bytes::Bytes;
-use engineio::{Data, PayloadEncoder, Revision};
+use engineio::{Data, Revision};
+use socketio::Packet;
 use websocket::{Deflate, Opcode, frame_header};
 
 use crate::{
+    body::PollBody,
     compression::Compressor,
     dialect::{Dialect, Framing},
 };
@@ -52,6 +54,8 @@ struct RareForms {
     msgpack: OnceLock<Vec<u8>>,
     /// The text of the packet in ASCII, when it is not.
     ascii: OnceLock<String>,
+    /// The packet as 0.9 has it.
+    v09: OnceLock<String>,
 }
 
 /// The frames that differ from those of JSON on revision 4, by their place among the [`RareForms`].
@@ -61,15 +65,18 @@ enum RareForm {
     Attachments(Framing),
     /// One message of MessagePack.
     MsgPack(Framing),
+    /// One text of 0.9.
+    V09,
 }
 
 impl RareForm {
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
 
     fn place(self) -> usize {
         let (parser, Framing { revision, base64_only }) = match self {
             Self::Attachments(framing) => (0, framing),
             Self::MsgPack(framing) => (1, framing),
+            Self::V09 => return Self::COUNT - 1,
         };
         parser << 2 | usize::from(revision == Revision::V3) << 1 | usize::from(base64_only)
     }
@@ -150,7 +157,8 @@ impl Encoded {
                 Some(RareForm::Attachments(framing))
             }
             Dialect::MsgPack(framing) if self.is_message() => Some(RareForm::MsgPack(framing)),
-            Dialect::Json(_) | Dialect::MsgPack(_) => None,
+            Dialect::V09 if !self.text.is_empty() => Some(RareForm::V09),
+            Dialect::Json(_) | Dialect::MsgPack(_) | Dialect::V09 => None,
         }
     }
 
@@ -176,22 +184,24 @@ impl Encoded {
             RareForm::MsgPack(framing) => {
                 self.msgpack().into_iter().map(|bytes| framing.binary(bytes)).collect()
             }
+            RareForm::V09 => self.v09().into_iter().map(|text| Data::Text(text.into())).collect(),
         }
     }
 
-    /// Adds the packet to a polling payload; raw bytes add nothing.
-    pub fn add_to_payload(&self, dialect: Dialect, payload: &mut PayloadEncoder) {
+    /// Adds the packet to the answer to a poll; raw bytes add nothing.
+    pub(crate) fn add_to(&self, body: &mut PollBody) {
         if self.text.is_empty() {
             return;
         }
-        match dialect {
-            Dialect::MsgPack(_) if self.is_message() => {
+        match body {
+            PollBody::MsgPack(payload) if self.is_message() => {
                 self.msgpack().into_iter().for_each(|bytes| payload.push_binary(bytes));
             }
-            Dialect::Json(_) | Dialect::MsgPack(_) => {
+            PollBody::Json(payload) | PollBody::MsgPack(payload) => {
                 payload.push_text(if payload.wants_ascii() { self.ascii() } else { self.text() });
                 self.attachments.iter().for_each(|attachment| payload.push_binary(attachment));
             }
+            PollBody::V09(body) => self.v09().into_iter().for_each(|text| body.push(text)),
         }
     }
 
@@ -221,6 +231,19 @@ impl Encoded {
         self.text().starts_with('4')
     }
 
+    /// The packet as 0.9 has it, with `None` as in [`Self::msgpack`].
+    fn v09(&self) -> Option<&str> {
+        let text = self.rare().v09.get_or_init(|| match self.text().split_at_checked(1) {
+            Some(("4", packet)) => socketio::split(packet)
+                .and_then(|packet| packet_of_v09(packet, &self.attachments))
+                .unwrap_or_default(),
+            Some(("2", _)) => "2::".into(),
+            // To answer a poll, and to say no more. A client whose session has ended hears of it by its next poll.
+            _ => "8::".into(),
+        });
+        (!text.is_empty()).then_some(text)
+    }
+
     fn rare(&self) -> &RareForms {
         self.rare.get_or_init(Box::default)
     }
@@ -236,6 +259,17 @@ impl Encoded {
         });
         (!bytes.is_empty()).then_some(bytes)
     }
+}
+
+/// `packet` for a client of 0.9, which has no binary: attachments are the arrays that servers of that time sent.
+fn packet_of_v09(packet: Packet<'_>, attachments: &[Bytes]) -> Option<String> {
+    let inlined = match packet.data {
+        Some(data) if !attachments.is_empty() => Some(adapter::json_with_arrays(data, attachments).ok()?),
+        _ => None,
+    };
+    let mut out = Vec::new();
+    socketio::v09::encode(&mut out, &Packet { data: inlined.as_deref().or(packet.data), ..packet });
+    String::from_utf8(out).ok()
 }
 
 /// A broadcast on its way to the sockets of every shard: what other nodes need, and what sockets get.
@@ -305,9 +339,9 @@ mod tests {
     fn a_payload_takes_text_and_attachments_but_no_raw_bytes() {
         let part = Bytes::from_static(b"\x01\x02\x03");
         let message = Encoded::with_attachments(vec![part], 16, |out| out.extend_from_slice(b"451-[\"x\"]"));
-        let mut payload = PayloadEncoder::new(Revision::V4, false);
-        message.add_to_payload(V4, &mut payload);
-        Encoded::raw(&b"\x88\x00"[..]).add_to_payload(V4, &mut payload);
+        let mut payload = V4.body();
+        message.add_to(&mut payload);
+        Encoded::raw(&b"\x88\x00"[..]).add_to(&mut payload);
         assert_eq!(payload.finish().0, b"451-[\"x\"]\x1ebAQID");
     }
 
@@ -328,8 +362,8 @@ mod tests {
         ] {
             assert_eq!(message.frames(Dialect::MsgPack(framing)), frame, "{framing:?}");
         }
-        let mut payload = PayloadEncoder::new(Revision::V4, false);
-        message.add_to_payload(Dialect::MsgPack(Framing::V4), &mut payload);
+        let mut payload = Dialect::MsgPack(Framing::V4).body();
+        message.add_to(&mut payload);
         assert_eq!(payload.finish().0, [b"b", base64.as_bytes()].concat());
     }
 
@@ -339,5 +373,21 @@ mod tests {
         assert_eq!(ping.frames(Dialect::MsgPack(Framing::V4)), b"\x81\x012");
         let close = Encoded::raw(&b"\x88\x00"[..]);
         assert_eq!(close.frames(Dialect::MsgPack(Framing::V3)), b"\x88\x00");
+    }
+
+    #[test]
+    fn clients_of_0_9_get_one_text_with_arrays_for_bytes() {
+        let part = Bytes::from_static(b"\x01\xff");
+        let json = br#"451-/a,["x",{"_placeholder":true,"num":0}]"#;
+        let message = Encoded::with_attachments(vec![part], 64, |out| out.extend_from_slice(json));
+        let text = br#"5::/a:{"name":"x","args":[[1,255]]}"#;
+        assert_eq!(message.frames(Dialect::V09), [&[0x81, text.len() as u8], &text[..]].concat());
+        let packet = |text: &str| Encoded::packet(|out| out.extend_from_slice(text.as_bytes()));
+        for (text, expected) in [("2", "2::"), ("6", "8::"), ("1", "8::"), ("40", "1::")] {
+            let mut body = Dialect::V09.body();
+            packet(text).add_to(&mut body);
+            assert_eq!(body.finish().0, expected.as_bytes(), "{text}");
+        }
+        assert_eq!(Encoded::raw(&b"\x88\x00"[..]).frames(Dialect::V09), b"\x88\x00");
     }
 }

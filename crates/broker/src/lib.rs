@@ -1,5 +1,6 @@
 //! One shard: sessions, namespaces, rooms and outboxes behind inputs and outputs, without IO.
 
+mod body;
 mod compression;
 mod config;
 mod connection;
@@ -10,11 +11,12 @@ mod handshake;
 mod io;
 mod outbox;
 mod policy;
+mod session;
 mod shard;
 mod wheel;
 
 pub use config::{AuthConfig, EventAction, EventRule, LimitsConfig, NamespaceConfig, RoomRule};
-pub use dialect::{Dialect, Framing, Parser};
+pub use dialect::{Dialect, Framing, Parser, Wire};
 pub use encoded::{Encoded, Publication};
 pub use handshake::HandshakeRecord;
 pub use io::{ConnectRefusal, ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId, Sink};

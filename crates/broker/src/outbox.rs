@@ -3,10 +3,9 @@
 use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 
 use adapter::Delivery;
-use engineio::PayloadEncoder;
 use smallvec::SmallVec;
 
-use crate::{compression::Form, dialect::Dialect, encoded::Encoded};
+use crate::{body::PollBody, compression::Form, encoded::Encoded};
 
 /// How many messages one `writev` gathers.
 const SLICES_MAX: usize = 64;
@@ -216,10 +215,10 @@ impl Outbox {
         Ok(Gathered { all: slices.len() > self.rest.len(), offered, taken: write(&slices)? })
     }
 
-    /// Moves the whole queue into a polling payload.
-    pub(crate) fn drain_into(&mut self, dialect: Dialect, payload: &mut PayloadEncoder, spares: &mut Spares) {
+    /// Moves the whole queue into the answer to a poll.
+    pub(crate) fn drain_into(&mut self, body: &mut PollBody, spares: &mut Spares) {
         for item in self.first.iter().chain(&self.rest) {
-            item.message.add_to_payload(dialect, payload);
+            item.message.add_to(body);
         }
         self.clear();
         self.give_back(spares);
@@ -271,7 +270,10 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::{compression::Compressor, dialect::Framing};
+    use crate::{
+        compression::Compressor,
+        dialect::{Dialect, Framing},
+    };
 
     const DIALECT: Dialect = Dialect::Json(Framing::V4);
     const NO_LIMIT: u32 = u32::MAX;

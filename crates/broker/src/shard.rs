@@ -14,6 +14,7 @@ mod pace;
 mod packets;
 mod polling;
 mod turn;
+mod v09;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -50,7 +50,8 @@ pub fn encode_connect_error(
 ) {
     push_head(out, PacketKind::ConnectError, 0, namespace);
     match (protocol, data) {
-        (Protocol::V5, _) => {
+        // The next translation leaves out what 0.9 has no words for.
+        (Protocol::V5 | Protocol::V1, _) => {
             out.extend_from_slice(br#"{"message":"#);
             out.extend_from_slice(json_string(message).as_bytes());
             if let Some(data) = data {
@@ -87,7 +88,7 @@ fn push_head(out: &mut Vec<u8>, kind: PacketKind, attachments: usize, namespace:
     }
 }
 
-fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     let start = out.len();
     loop {
         out.push(b'0' + (number % 10) as u8);

@@ -42,6 +42,9 @@ pub enum ParseFault {
     /// An EVENT with a name that only client and server themselves may use.
     #[error("event name {0:?} is reserved")]
     ReservedEventName(&'static str),
+    /// A packet of 0.9 that is not `type:id:endpoint:data`, or whose namespace lacks its slash.
+    #[error("not a packet of Socket.IO 0.9")]
+    MalformedPacket,
     /// A text packet while attachments of the last one are missing.
     #[error("text packet while {missing} attachments of the last packet are missing")]
     AttachmentsMissing {

@@ -60,6 +60,11 @@ impl<'t> Iterator for Elements<'t> {
 /// Of a key that occurs twice the last counts, as in JavaScript. `None` if there is no such key, its
 /// value is not a string, or `object` is not an object. Lone surrogates become U+FFFD.
 pub fn string_field(object: &str, key: &str) -> Option<String> {
+    Some(string_value(field(object, key)?)?.into_owned())
+}
+
+/// The text of a field of the checked JSON object `object`, as [`string_field`] finds it.
+pub(crate) fn field<'t>(object: &'t str, key: &str) -> Option<&'t str> {
     let mut members = Members::new(object, b'{');
     let mut found = None;
     while let Some(name) = members.key() {
@@ -68,7 +73,7 @@ pub fn string_field(object: &str, key: &str) -> Option<String> {
             found = Some(value);
         }
     }
-    Some(string_value(found?)?.into_owned())
+    found
 }
 
 /// Line and column of the byte at `offset`, both from 1, the column in characters.

@@ -11,6 +11,7 @@ mod json;
 mod packet;
 mod pattern;
 mod unescape;
+pub mod v09;
 
 pub use ascii::ascii_json;
 pub use assembler::{Assembler, Incoming};

@@ -73,6 +73,8 @@ impl PacketKind {
 /// The revision of Socket.IO a client speaks, which follows from its Engine.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
+    /// Revision 1, of Socket.IO 0.9, which has no Engine.IO below it.
+    V1,
     /// Revision 4, on Engine.IO 3 (clients 1.x and 2.x).
     V4,
     /// Revision 5, on Engine.IO 4 (clients 3.x and 4.x).

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use adapter::{Broadcast, Delivery, Event, Targets};
 use bytes::Bytes;
-use socketio::{Incoming, RoomName, event_name, first_argument, reserved_event};
+use socketio::{Incoming, Protocol, RoomName, event_name, first_argument, reserved_event};
 
 use super::{Shard, namespaces::split_query};
 use crate::{
@@ -30,8 +30,10 @@ impl Shard {
         self.counters.events_in += 1;
         let (name, _) = split_query(self.connections[index as usize].protocol(), &incoming.namespace);
         let Some(socket) = self.socket_in(index, name) else {
-            // What a client sent before it saw that it had left is no offence.
-            if !self.connections[index as usize].has_left {
+            // What a client sent before it saw that it had left is no offence; nor, of 0.9, before it saw that it was
+            // refused, since it does not wait.
+            let connection = &self.connections[index as usize];
+            if !connection.has_left && connection.protocol() != Protocol::V1 {
                 self.offend(index, "event for a namespace that was not joined", now);
             }
             return;

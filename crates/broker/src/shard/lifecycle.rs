@@ -8,7 +8,7 @@ use std::{
 
 use admission::{Bucket, Place};
 use bytes::Bytes;
-use engineio::{CloseReason, Query, Revision, Session, Transport, open_packet};
+use engineio::{CloseReason, Query, Revision, Transport, open_packet, v09};
 use rooms::shrink_after_wave;
 use smallvec::SmallVec;
 use socketio::Assembler;
@@ -17,12 +17,13 @@ use websocket::Deflate;
 use super::Shard;
 use crate::{
     connection::Connection,
-    dialect::{Dialect, Framing, Parser},
+    dialect::{Dialect, Framing, Parser, Wire},
     double_encoding::TextEncoding,
     encoded::Encoded,
     handshake::{HandshakeRecord, query_value},
     io::{ConnectionKey, Happening, LinkId, Output, Payload},
     outbox::Outbox,
+    session::Session,
 };
 
 /// How long a closing WebSocket may take to accept what was queued for it.
@@ -91,16 +92,15 @@ impl Shard {
     /// Opens a polling session; the payload is the answer to its handshake.
     pub fn open_polling(&mut self, mut opening: Opening, now: Instant) -> Payload {
         let (index, open) = self.insert(Transport::Polling, &mut opening, None, now);
-        let dialect = opening.dialect;
-        let mut payload = dialect.payload();
-        open.add_to_payload(dialect, &mut payload);
+        let mut body = opening.dialect.body();
+        open.add_to(&mut body);
         // A client of revision 3 may find the answer of its main namespace in the same payload.
         self.connect_main_namespace(index, opening.token.as_deref(), now);
-        self.connections[index as usize].outbox.drain_into(dialect, &mut payload, &mut self.spares);
-        self.payload(payload)
+        self.connections[index as usize].outbox.drain_into(&mut body, &mut self.spares);
+        self.payload(body)
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         transport: Transport,
         opening: &mut Opening,
@@ -108,19 +108,22 @@ impl Shard {
         now: Instant,
     ) -> (u32, Encoded) {
         let sid = self.sid_key.mint(self.owner, &mut self.rng);
-        let open = open_packet(sid.as_str(), self.engine.upgrades_from(transport), &self.engine);
+        let open = match opening.dialect.wire() {
+            Wire::Engine(_) => open_packet(sid.as_str(), self.engine.upgrades_from(transport), &self.engine),
+            Wire::V09 => v09::handshake_line(sid.as_str(), &self.engine),
+        };
         self.generation = self.generation.wrapping_add(1);
         let connect_timeout = Duration::from_millis(self.limits.connect_timeout_ms.into());
         let bytes_max = self.limits.handshake_bytes.into();
         let handshake = opening.handshake.take().and_then(|handshake| handshake.limited(bytes_max));
-        let pushed_text = match opening.dialect.framing().revision {
-            Revision::V3 => {
+        let pushed_text = match opening.dialect.wire() {
+            Wire::Engine(Revision::V3) => {
                 TextEncoding::of_query(opening.cache_buster.as_deref(), self.engine.eio3_guess_encoding)
             }
-            Revision::V4 => TextEncoding::Once,
+            Wire::Engine(Revision::V4) | Wire::V09 => TextEncoding::Once,
         };
         let index = self.connections.insert(Connection {
-            session: Session::open(opening.dialect.framing().revision, transport, &self.engine, now),
+            session: Session::open(opening.dialect.wire(), transport, &self.engine, now),
             sid,
             generation: self.generation,
             handshake,
@@ -251,8 +254,7 @@ impl Shard {
             };
             connection.closing_by = Some(now);
             self.send(index, last);
-        } else if orderly {
-            connection.session.close_on_next_poll(now);
+        } else if orderly && connection.session.close_on_next_poll(now) {
             connection.connect_by = None;
             self.arm(index);
         } else {

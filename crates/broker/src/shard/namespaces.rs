@@ -37,9 +37,11 @@ impl Shard {
     pub(super) fn connect(&mut self, index: u32, name: &str, data: Option<&str>, now: Instant) {
         let protocol = self.connections[index as usize].protocol();
         let (name, query) = split_query(protocol, name);
-        // 1.3 has no query but that of its handshake, and gives the one of a namespace's URL there.
+        // 0.9 and 1.3 have no query but that of their handshake, and 1.3 gives the one of a namespace's URL there.
         let of_handshake = || match protocol {
-            Protocol::V4 => self.connections[index as usize].handshake.as_ref()?.query_value("token"),
+            Protocol::V4 | Protocol::V1 => {
+                self.connections[index as usize].handshake.as_ref()?.query_value("token")
+            }
             Protocol::V5 => None,
         };
         let (token, auth) = match (query, data) {
@@ -51,10 +53,13 @@ impl Shard {
     }
 
     fn connect_with(&mut self, index: u32, name: &str, credentials: Credentials<'_>, now: Instant) {
-        if self.socket_in(index, name).is_some() {
-            return self.offend(index, "CONNECT to a namespace already joined", now);
-        }
         let protocol = self.connections[index as usize].protocol();
+        match self.socket_in(index, name) {
+            // Clients of 0.9 ask again after they were away at the beginning, and wait for the answer.
+            Some(_) if protocol == Protocol::V1 => return self.answer_connect(index, name, ""),
+            Some(_) => return self.offend(index, "CONNECT to a namespace already joined", now),
+            None => {}
+        }
         match self.admit(index, name, credentials.token) {
             Ok(policy) => self.connect_admitted(index, name, &policy, credentials.auth),
             Err(refusal) => self.refuse_connect(index, protocol, name, refusal),
@@ -92,7 +97,13 @@ impl Shard {
         self.happening(Happening::ConnectRefused(refusal));
     }
 
-    fn connect_admitted(&mut self, index: u32, name: &str, policy: &Rc<Policy>, auth: Option<Cow<'_, str>>) {
+    pub(super) fn connect_admitted(
+        &mut self,
+        index: u32,
+        name: &str,
+        policy: &Rc<Policy>,
+        auth: Option<Cow<'_, str>>,
+    ) {
         let namespace = self.namespace(name, policy);
         let Some((socket, id)) = self.add_socket(index, namespace, name) else {
             return self.refuse_connect(
@@ -108,15 +119,19 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         connection.sockets.push(SocketRef { namespace, socket });
         connection.connect_by = None;
-        let protocol = connection.protocol();
         self.await_subscription(index, namespace, None);
         self.await_subscription(index, namespace, Some(id.as_room()));
         for room in &policy.join {
             self.join(index, SocketRef { namespace, socket }, room);
         }
+        self.answer_connect(index, name, id.as_str());
+    }
+
+    fn answer_connect(&mut self, index: u32, name: &str, id: &str) {
+        let protocol = self.connections[index as usize].protocol();
         let answer = Encoded::packet(|out| {
             out.push(b'4');
-            socketio::encode_connect(out, protocol, name, id.as_str());
+            socketio::encode_connect(out, protocol, name, id);
         });
         self.answer_when_in_force(index, answer);
     }
@@ -125,11 +140,13 @@ impl Shard {
     fn add_socket(&mut self, index: u32, namespace: u32, name: &str) -> Option<(SocketKey, SocketId)> {
         let connection = &self.connections[index as usize];
         let rooms = &mut self.namespaces[namespace as usize].rooms;
-        // Clients of revision 3 compute their ids from the sid: the server has to use the same.
+        // Clients of Engine.IO 3 compute their ids from the sid: the server has to use the same.
         let derived = match (connection.protocol(), name) {
             (Protocol::V5, _) => None,
-            (Protocol::V4, "/") => Some(SocketId::new(connection.sid.as_str())),
-            (Protocol::V4, name) => Some(SocketId::new(format!("{name}#{}", connection.sid.as_str()))),
+            (Protocol::V4 | Protocol::V1, "/") => Some(SocketId::new(connection.sid.as_str())),
+            (Protocol::V4 | Protocol::V1, name) => {
+                Some(SocketId::new(format!("{name}#{}", connection.sid.as_str())))
+            }
         };
         if let Some(id) = derived {
             return rooms.add(id.clone(), index).map(|key| (key, id));
@@ -267,10 +284,10 @@ impl Shard {
     }
 }
 
-/// Clients of revision 3 put credentials behind the namespace's name; on revision 5 a query is part of it.
+/// Clients of revision 3 and before put credentials behind the namespace's name; on revision 5 a query is part of it.
 pub(super) fn split_query(protocol: Protocol, name: &str) -> (&str, Option<&str>) {
     match (protocol, name.split_once('?')) {
-        (Protocol::V4, Some((name, query))) => (name, Some(query)),
+        (Protocol::V4 | Protocol::V1, Some((name, query))) => (name, Some(query)),
         _ => (name, None),
     }
 }

@@ -6,7 +6,7 @@ use adapter::{Action, Extent, Handshake, Operation, Outcome, RoomKinds, SocketDe
 use bytes::Bytes;
 use engineio::CloseReason;
 use rooms::SocketKey;
-use socketio::{RoomName, SocketId};
+use socketio::{Protocol, RoomName, SocketId};
 
 use super::{Namespace, Shard};
 use crate::{connection::SocketRef, encoded::Encoded, io::ConnectionKey};
@@ -122,13 +122,16 @@ impl Shard {
     fn disconnect_target(&mut self, target: Target, extent: Extent, now: Instant) {
         // An earlier target may have been a socket of the same connection.
         let Some(connection) = self.connections.get(target.connection as usize) else { return };
+        // Without `/` there is no session of 0.9.
+        let is_all = connection.protocol() == Protocol::V1
+            && self.namespaces[target.socket.namespace as usize].name.as_str() == "/";
         match extent {
-            Extent::Namespace => {
+            Extent::Namespace if !is_all => {
                 if connection.sockets.contains(&target.socket) {
                     self.dismiss(target.connection, target.socket);
                 }
             }
-            Extent::Connection => {
+            Extent::Namespace | Extent::Connection => {
                 // Clients reconnect by themselves unless each of their sockets has been told.
                 for socket in connection.sockets.clone() {
                     self.dismiss(target.connection, socket);

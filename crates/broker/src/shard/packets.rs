@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use engineio::{CloseReason, Data, Lane, PACKETS_PER_BODY_MAX, Packet, PacketKind, PeerFault, Reaction};
+use engineio::{CloseReason, Data, Lane, PACKETS_PER_BODY_MAX, Packet, PacketKind, PeerFault, Reaction, v09};
 use socketio::{Incoming, PacketKind as SocketPacketKind};
 
-use super::Shard;
+use super::{Shard, polling::Refusal};
 use crate::{
     connection::OwnedPacket,
+    dialect::{Message, Wire},
     io::{ConnectionKey, Happening, LinkId, Output},
 };
 
@@ -27,10 +28,15 @@ impl Shard {
     /// Takes in a text message of a WebSocket.
     pub fn handle_text(&mut self, key: ConnectionKey, link: LinkId, text: &str, now: Instant) -> Flow {
         let Some((index, lane)) = self.lane(key, link) else { return Flow::Closed };
+        let Wire::Engine(revision) = self.connections[index as usize].dialect.wire() else {
+            // It has ended if a packet was refused, which the flow says as well.
+            self.handle_packets(index, v09::decode_message(text), now).ok();
+            return self.flow_of(index, lane);
+        };
         if !self.is_in_pace(index, lane, now) {
             return Flow::Closed;
         }
-        match Packet::decode_text(self.connections[index as usize].dialect.framing().revision, text) {
+        match Packet::decode_text(revision, text) {
             Ok(packet) => self.handle_packet(index, lane, packet, now),
             Err(fault) => self.handle_fault(index, lane, fault, now),
         }
@@ -42,7 +48,11 @@ impl Shard {
         if !self.is_in_pace(index, lane, now) {
             return Flow::Closed;
         }
-        match Packet::decode_binary(self.connections[index as usize].dialect.framing().revision, bytes) {
+        let decoded = match self.connections[index as usize].dialect.wire() {
+            Wire::Engine(revision) => Packet::decode_binary(revision, bytes),
+            Wire::V09 => Err(PeerFault::BinaryBody),
+        };
+        match decoded {
             Ok(Some(packet)) => self.handle_packet(index, lane, packet, now),
             Ok(None) => Flow::Continue,
             Err(fault) => self.handle_fault(index, lane, fault, now),
@@ -77,6 +87,36 @@ impl Shard {
         self.flow_of(index, lane)
     }
 
+    /// Takes in the packets of a polling body, or of a message of 0.9, in order, up to one that ends the session.
+    ///
+    /// # Errors
+    /// [`Refusal::Offence`] for a binary body where there can be none, [`Refusal::TooFast`].
+    pub(super) fn handle_packets<'a>(
+        &mut self,
+        index: u32,
+        packets: impl Iterator<Item = Result<Packet<'a>, PeerFault>>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        for packet in packets {
+            if !self.is_in_pace(index, Lane::Main, now) {
+                return Err(Refusal::TooFast);
+            }
+            match packet {
+                Ok(packet) => {
+                    if self.handle_packet(index, Lane::Main, packet, now) == Flow::Closed {
+                        break;
+                    }
+                }
+                Err(fault) => {
+                    let refused = fault == PeerFault::BinaryBody;
+                    self.handle_fault(index, Lane::Main, fault, now);
+                    return if refused { Err(Refusal::Offence) } else { Ok(()) };
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn react(&mut self, index: u32, reaction: Reaction, now: Instant) {
         match reaction {
             Reaction::None | Reaction::Message => {}
@@ -95,7 +135,12 @@ impl Shard {
     fn handle_message(&mut self, index: u32, data: &Data<'_>, now: Instant) -> Flow {
         let connection = &mut self.connections[index as usize];
         match connection.dialect.decode(&mut connection.assembler, data, &self.decode_limits) {
-            Ok(Some(incoming)) => self.handle_incoming(index, incoming, now),
+            Ok(Some(Message { packet, acknowledge })) => {
+                if let Some(id) = acknowledge {
+                    self.acknowledge_09(index, &packet.namespace, id);
+                }
+                self.handle_incoming(index, packet, now)
+            }
             Ok(None) => Flow::Continue,
             Err(fault) => {
                 self.offend(index, &fault.to_string(), now);

@@ -3,17 +3,15 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use engineio::{
-    BodyForm, CloseReason, HttpFault, Lane, Packet, PayloadEncoder, PeerFault, Revision, SessionId,
-    Transport, decode_body,
-};
+use engineio::{BodyForm, CloseReason, HttpFault, Lane, SessionId, Transport, decode_body, v09};
 use websocket::Deflate;
 
 use super::Shard;
 use crate::{
+    body::PollBody,
+    dialect::Wire,
     encoded::Encoded,
     io::{ConnectionKey, Happening, LinkId, Payload, PollId},
-    shard::packets::Flow,
 };
 
 /// Why a request of a polling session was refused.
@@ -38,17 +36,24 @@ impl Shard {
     pub fn poll(
         &mut self,
         sid: &SessionId,
-        revision: Revision,
+        wire: impl Into<Wire>,
         poll: PollId,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
-        let index = self.polling_session(sid, revision, now)?;
+        let index = self.polling_session(sid, wire.into(), now)?;
+        self.begin_09(index);
         let connection = &mut self.connections[index as usize];
-        if let Err(fault) = connection.session.handle_poll() {
+        if let Err(fault) = connection.session.handle_poll(&self.engine, now) {
             self.handle_fault(index, Lane::Main, fault, now);
             return Err(Refusal::Offence);
         }
-        connection.poll = Some(poll);
+        if let Some(replaced) = connection.poll.replace(poll) {
+            // Of 0.9, where the newer poll counts.
+            let payload = self.lone_packet(index, &self.constants.noop.clone());
+            self.late_answers.push((replaced, payload));
+        }
+        self.arm(index);
+        let connection = &mut self.connections[index as usize];
         let key = ConnectionKey { index, generation: connection.generation };
         if connection.session.is_closing() {
             connection.closing_by = Some(now);
@@ -69,16 +74,17 @@ impl Shard {
         connection.poll.map(|poll| (key, poll))
     }
 
-    /// The client gave a waiting poll up. That ends the session.
+    /// The client gave a waiting poll up. That ends the session, unless it is one of 0.9, which waits for the next.
     pub fn handle_poll_lost(&mut self, key: ConnectionKey, poll: PollId, now: Instant) {
         let Some(index) = self.index_of(key) else { return };
         let connection = &mut self.connections[index as usize];
         if connection.poll == Some(poll) {
             connection.poll = None;
             connection.session.poll_answered();
-            match connection.closing_by {
-                Some(_) => self.remove(index),
-                None => self.close(index, CloseReason::TransportError, now),
+            match (connection.closing_by, connection.dialect.wire()) {
+                (Some(_), _) => self.remove(index),
+                (None, Wire::V09) => self.arm(index),
+                (None, Wire::Engine(_)) => self.close(index, CloseReason::TransportError, now),
             }
         }
     }
@@ -90,10 +96,10 @@ impl Shard {
     pub fn push_started(
         &mut self,
         sid: &SessionId,
-        revision: Revision,
+        wire: impl Into<Wire>,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
-        let index = self.polling_session(sid, revision, now)?;
+        let index = self.polling_session(sid, wire.into(), now)?;
         let connection = &mut self.connections[index as usize];
         if connection.session.is_closing() {
             return Err(Refusal::Fault(HttpFault::SessionUnknown));
@@ -136,40 +142,23 @@ impl Shard {
             // It was closed while the body was coming; a CONNECT in it would join and never leave.
             return Err(Refusal::Fault(HttpFault::SessionUnknown));
         }
-        let revision = connection.dialect.framing().revision;
-        for packet in decode_body(revision, form, body) {
-            if !self.is_in_pace(index, Lane::Main, now) {
-                return Err(Refusal::TooFast);
-            }
-            match packet {
-                Ok(packet) => {
-                    let packet = match form {
-                        BodyForm::Text | BodyForm::Form => self.undo_encoding(index, packet),
-                        BodyForm::Binary => packet,
-                    };
-                    if self.handle_packet(index, Lane::Main, packet, now) == Flow::Closed {
-                        break;
-                    }
-                }
-                Err(fault) => {
-                    let refused = fault == PeerFault::BinaryBody;
-                    self.handle_fault(index, Lane::Main, fault, now);
-                    return if refused { Err(Refusal::Offence) } else { Ok(()) };
-                }
-            }
+        let Wire::Engine(revision) = connection.dialect.wire() else {
+            return self.handle_packets(index, v09::decode_body(form, body), now);
+        };
+        // Text bodies of clients 1.x are encoded twice.
+        let mut encoding = connection.pushed_text;
+        let packets = decode_body(revision, form, body).map(|packet| match form {
+            BodyForm::Text | BodyForm::Form => packet.map(|packet| encoding.undo(packet)),
+            BodyForm::Binary => packet,
+        });
+        let handled = self.handle_packets(index, packets, now);
+        if let Some(index) = self.index_of(key) {
+            self.connections[index as usize].pushed_text = encoding;
         }
-        Ok(())
+        handled
     }
 
-    /// Text bodies of clients 1.x are encoded twice.
-    fn undo_encoding<'a>(&mut self, index: u32, packet: Packet<'a>) -> Packet<'a> {
-        match self.connections.get_mut(index as usize) {
-            Some(connection) => connection.pushed_text.undo(packet),
-            None => packet,
-        }
-    }
-
-    fn polling_session(&mut self, sid: &SessionId, revision: Revision, now: Instant) -> Result<u32, Refusal> {
+    fn polling_session(&mut self, sid: &SessionId, wire: Wire, now: Instant) -> Result<u32, Refusal> {
         let unknown = Refusal::Fault(HttpFault::SessionUnknown);
         // The wheel may be a tick behind, and a request is no sign of life: what is overdue happens first.
         let index = self.find_sid(sid).ok_or(unknown)?;
@@ -179,8 +168,7 @@ impl Shard {
         if connection.closing_by.is_some() {
             return Err(unknown);
         }
-        let fits = connection.session.transport() == Transport::Polling
-            && connection.dialect.framing().revision == revision;
+        let fits = connection.session.transport() == Transport::Polling && connection.dialect.wire() == wire;
         if fits { Ok(index) } else { Err(Refusal::Fault(HttpFault::BadRequest)) }
     }
 
@@ -188,21 +176,22 @@ impl Shard {
     ///
     /// # Errors
     /// [`Refusal::Fault`] if there is no such session, or it speaks another revision.
-    pub fn check_upgrade(&self, sid: &SessionId, revision: Revision) -> Result<(), Refusal> {
+    pub fn check_upgrade(&self, sid: &SessionId, wire: impl Into<Wire>) -> Result<(), Refusal> {
+        let wire = wire.into();
         let unknown = Refusal::Fault(HttpFault::SessionUnknown);
         let index = self.find_sid(sid).ok_or(unknown)?;
         let connection = &self.connections[index as usize];
         if connection.closing_by.is_some() || connection.session.is_closing() {
             return Err(unknown);
         }
-        match connection.dialect.framing().revision == revision {
+        match connection.dialect.wire() == wire {
             true => Ok(()),
             false => Err(Refusal::Fault(HttpFault::BadRequest)),
         }
     }
 
-    /// Opens the WebSocket `link` beside a polling session; its upgrade request is the caller's to answer, with what
-    /// was agreed on in `deflate`.
+    /// Opens the WebSocket `link` beside a polling session, or of 0.9 for one that has been handshaken; its upgrade
+    /// request is the caller's to answer, with what was agreed on in `deflate`.
     ///
     /// # Errors
     /// [`Refusal::Fault`] as [`Self::check_upgrade`], or [`Refusal::Busy`]; the link is then the caller's
@@ -210,13 +199,17 @@ impl Shard {
     pub fn open_probe(
         &mut self,
         sid: &SessionId,
-        revision: Revision,
+        wire: impl Into<Wire>,
         link: LinkId,
         deflate: Option<Deflate>,
         now: Instant,
     ) -> Result<ConnectionKey, Refusal> {
-        self.check_upgrade(sid, revision)?;
+        let wire = wire.into();
+        self.check_upgrade(sid, wire)?;
         let index = self.find_sid(sid).ok_or(Refusal::Fault(HttpFault::SessionUnknown))?;
+        if wire == Wire::V09 {
+            return self.open_websocket_09(index, link, deflate, now);
+        }
         let connection = &mut self.connections[index as usize];
         if !self.engine.allow_upgrades || !connection.session.probe_opened(&self.engine, now) {
             return Err(Refusal::Busy);
@@ -280,14 +273,13 @@ impl Shard {
 
     /// The answer to a poll that gets one packet beside the outbox.
     pub(super) fn lone_packet(&mut self, index: u32, packet: &Encoded) -> Payload {
-        let dialect = self.connections[index as usize].dialect;
-        let mut payload = dialect.payload();
-        packet.add_to_payload(dialect, &mut payload);
-        self.payload(payload)
+        let mut body = self.connections[index as usize].dialect.body();
+        packet.add_to(&mut body);
+        self.payload(body)
     }
 
-    pub(super) fn payload(&mut self, encoder: PayloadEncoder) -> Payload {
-        let (body, form) = encoder.finish();
+    pub(super) fn payload(&mut self, body: PollBody) -> Payload {
+        let (body, form) = body.finish();
         self.counters.bytes_out += body.len() as u64;
         Payload { body: Bytes::from(body), form }
     }

@@ -68,6 +68,7 @@ impl Shard {
             match connection.session.handle_timeout(&self.engine, now) {
                 None => return,
                 Some(Expired::Ping) => self.send(index, self.constants.ping.clone()),
+                Some(Expired::Poll) => self.send(index, self.constants.noop.clone()),
                 Some(Expired::Probe) => self.drop_probe(index),
                 Some(Expired::Session(reason)) if connection.session.is_closing() => {
                     // It has been reported when it was closed.
@@ -177,12 +178,12 @@ impl Shard {
         if connection.outbox.is_empty() {
             return;
         }
-        let mut payload = connection.dialect.payload();
+        let mut body = connection.dialect.body();
         let Some(poll) = connection.poll.take() else { return };
         connection.session.poll_answered();
-        connection.outbox.drain_into(connection.dialect, &mut payload, &mut self.spares);
+        connection.outbox.drain_into(&mut body, &mut self.spares);
         let closing = connection.closing_by.is_some();
-        let payload = self.payload(payload);
+        let payload = self.payload(body);
         sink.answer(poll, payload);
         if closing {
             self.remove(index);

@@ -17,13 +17,16 @@ use crate::{CloseReason, EngineConfig, Expired, PacketKind, PeerFault, Reaction,
 ///
 /// Over WebSocket the server sends a heartbeat in each interval, and the client has to send it back; nothing else counts.
 /// A waiting poll is answered with nothing in particular after four fifths of the interval, which is 20 s by default as in
-/// the reference. Without a transport the session lasts as long as a heartbeat and its answer may take.
+/// the reference. From one poll to the next, and from the handshake to the first, may pass what a heartbeat and its answer
+/// may take.
 #[derive(Debug)]
 pub struct Session {
     state: State,
     push_running: bool,
-    /// When [`State`] is over.
+    /// When something is to be done next.
     deadline: Instant,
+    /// When the next poll has to be here, if there is no WebSocket.
+    lost_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,8 @@ enum State {
 impl Session {
     /// A session that nobody has opened a transport for.
     pub fn handshaken(config: &EngineConfig, now: Instant) -> Self {
-        Self { state: State::Handshaken, push_running: false, deadline: now + patience(config) }
+        let lost_at = now + patience(config);
+        Self { state: State::Handshaken, push_running: false, deadline: lost_at, lost_at }
     }
 
     /// The transport in force; polling as long as there is none.
@@ -72,12 +76,13 @@ impl Session {
     /// A poll has come and waits for its answer. One that waited already is to be answered: the new one replaces it.
     pub fn handle_poll(&mut self, config: &EngineConfig, now: Instant) {
         self.enter(State::PollWaiting, now + config.ping_interval() * 4 / 5);
+        self.lost_at = now + patience(config);
     }
 
     /// The waiting poll has been answered, or given up by the client.
-    pub fn poll_answered(&mut self, config: &EngineConfig, now: Instant) {
+    pub fn poll_answered(&mut self) {
         if self.state == State::PollWaiting {
-            self.enter(State::BetweenPolls, now + patience(config));
+            self.enter(State::BetweenPolls, self.lost_at);
         }
     }
 
@@ -124,11 +129,11 @@ impl Session {
                 Some(Expired::Ping)
             }
             // Answering it is what ends the state: until then it is not asked for again.
-            State::PollWaiting => {
-                self.deadline = now + patience(config);
+            State::PollWaiting if self.deadline < self.lost_at => {
+                self.deadline = self.lost_at;
                 Some(Expired::Poll)
             }
-            State::Handshaken | State::BetweenPolls | State::HeartbeatDue => {
+            State::Handshaken | State::PollWaiting | State::BetweenPolls | State::HeartbeatDue => {
                 Some(Expired::Session(CloseReason::PingTimeout))
             }
         }
@@ -188,12 +193,12 @@ mod tests {
         session.handle_poll(&config, now);
         assert_eq!(session.handle_timeout(&config, now + 160 * MS), Some(Expired::Poll));
         assert_eq!(session.handle_timeout(&config, now + 160 * MS), None);
-        session.poll_answered(&config, now + 160 * MS);
-        assert_eq!(session.handle_timeout(&config, now + 459 * MS), None);
-        session.handle_poll(&config, now + 459 * MS);
-        assert_eq!(session.handle_timeout(&config, now + 470 * MS), None);
-        session.poll_answered(&config, now + 470 * MS);
-        assert_eq!(session.handle_timeout(&config, now + 770 * MS), LATE);
+        session.poll_answered();
+        assert_eq!(session.handle_timeout(&config, now + 299 * MS), None);
+        session.handle_poll(&config, now + 299 * MS);
+        session.poll_answered();
+        assert_eq!(session.handle_timeout(&config, now + 598 * MS), None);
+        assert_eq!(session.handle_timeout(&config, now + 599 * MS), LATE);
     }
 
     #[test]
