@@ -23,6 +23,8 @@ pub struct EngineConfig {
     pub allow_upgrades: bool,
     /// Whether clients of Engine.IO 3 (socket.io-client 1.x and 2.x) are served. Default false.
     pub allow_eio3: bool,
+    /// Whether clients of Socket.IO 0.9 are served. Default false.
+    pub allow_socketio_09: bool,
     /// Whether text that a client of Engine.IO 3 pushes over polling, and that looks encoded to UTF-8 twice, is taken
     /// for that, as clients 1.4 to 1.7 do it and nothing else tells them from 2.x. Default true.
     pub eio3_guess_encoding: bool,
@@ -48,6 +50,7 @@ impl Default for EngineConfig {
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
             allow_eio3: false,
+            allow_socketio_09: false,
             eio3_guess_encoding: true,
         }
     }

@@ -11,7 +11,7 @@ mod handshake;
 mod session;
 
 pub use body::{BodyEncoder, Packets, decode_body, decode_message};
-pub use handshake::{Request, handshake_line, wrap_jsonp};
+pub use handshake::{Request, handshake_line, refusal_script, wrap_jsonp};
 pub use session::Session;
 
 /// The answer to a transport whose session is unknown: `client not handshaken`, and the advice to do so.

@@ -140,6 +140,7 @@ fn encoded(packet: &Value, text: &str, attachments: usize, protocol: Protocol) -
             let ours = match protocol {
                 Protocol::V4 => data.is_null(),
                 Protocol::V5 => only_sid,
+                Protocol::V1 => false,
             };
             if !ours {
                 return None;

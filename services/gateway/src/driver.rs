@@ -24,7 +24,7 @@ use std::{
 };
 
 use adapter::CallId;
-use broker::{ConnectionKey, LinkId, Opening, Output, Payload, Publication, Shard};
+use broker::{ConnectionKey, Dialect, LinkId, Opening, Output, Payload, Publication, Shard};
 use engineio::SessionId;
 use mio::{Events, Interest, Token, net::TcpListener};
 use slab::Slab;
@@ -43,7 +43,7 @@ use crate::{
     calls::{Report, Reporter},
     cluster::ClusterCommand,
     context::Context,
-    inbox::{Command, PushPermit, Shards},
+    inbox::{Command, NotOpened, PushPermit, Shards},
     tasks::parking,
 };
 
@@ -378,15 +378,16 @@ impl Driver {
             Command::OpenPolling(opening, reply) => {
                 answer(Some(reply), self.open_polling(opening, now));
             }
-            Command::Poll { sid, revision, reply } => {
+            Command::Disconnect09(sid) => self.shard.disconnect_09(&sid, now),
+            Command::Poll { sid, wire, reply } => {
                 let poll = self.polls.insert(reply);
-                if let Err(refusal) = self.shard.poll(&sid, revision, poll, now) {
+                if let Err(refusal) = self.shard.poll(&sid, wire, poll, now) {
                     self.polls.answer(poll, Err(refusal));
                 }
             }
             Command::PollLost(sid) => self.handle_poll_lost(&sid, now),
-            Command::PushStarted { sid, revision, reply } => {
-                let started = self.shard.push_started(&sid, revision, now);
+            Command::PushStarted { sid, wire, reply } => {
+                let started = self.shard.push_started(&sid, wire, now);
                 answer(Some(reply), started.map(|key| self.permit_push(key)));
             }
             Command::Push { key, form, body, reply } => {
@@ -398,8 +399,8 @@ impl Driver {
                 self.pushes.remove(&key);
                 self.shard.push_failed(key, cut, now);
             }
-            Command::CheckUpgrade { sid, revision, reply } => {
-                answer(Some(reply), self.shard.check_upgrade(&sid, revision));
+            Command::CheckUpgrade { sid, wire, reply } => {
+                answer(Some(reply), self.shard.check_upgrade(&sid, wire));
             }
             Command::Adopt(adoption) => self.adopt(*adoption, now),
             Command::ServePeer(stream) => self.serve_peer(stream),
@@ -420,15 +421,18 @@ impl Driver {
         self.shard.end_call(call);
     }
 
-    fn open_polling(&mut self, opening: Opening, now: Instant) -> Result<Payload, telemetry::Refusal> {
+    fn open_polling(&mut self, opening: Opening, now: Instant) -> Result<Payload, NotOpened> {
         if self.drain.is_some() {
-            return Err(telemetry::Refusal::Draining);
+            return Err(NotOpened::Refused(telemetry::Refusal::Draining));
         }
         self.note_occupancy();
-        match self.context.occupancy.is_full_of_sessions() {
-            true => Err(telemetry::Refusal::ConnectionLimit),
-            false => Ok(self.shard.open_polling(opening, now)),
+        if self.context.occupancy.is_full_of_sessions() {
+            return Err(NotOpened::Refused(telemetry::Refusal::ConnectionLimit));
         }
+        if opening.dialect == Dialect::V09 && !self.shard.admit_09(opening.token.as_deref()) {
+            return Err(NotOpened::Unauthorized);
+        }
+        Ok(self.shard.open_polling(opening, now))
     }
 
     fn permit_push(&mut self, key: ConnectionKey) -> PushPermit {

@@ -9,6 +9,7 @@ mod demo;
 mod forwarded;
 mod polling;
 mod upgraded;
+mod v09;
 
 use std::{
     cell::Cell,
@@ -241,7 +242,11 @@ impl Service {
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
-        Ok(match self.engine_request(request).await? {
+        let answered = match self.asked_09(&request) {
+            Some(asked) => self.answer_09(request, asked).await?,
+            None => self.engine_request(request).await?,
+        };
+        Ok(match answered {
             Answered::Here(mut answer) => {
                 answer::add_headers(&mut answer, cors::headers(&self.context.client.cors, origin));
                 answer
@@ -252,11 +257,8 @@ impl Service {
 
     /// Any request to the Engine.IO path but an upgrade.
     async fn engine_request(&self, request: Request<Incoming>) -> Result<Answered, Cut> {
-        let cors = &self.context.client.cors;
-        if request.method() == Method::OPTIONS && !cors.origins.is_empty() {
-            let requested = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-            let requested = requested.and_then(|requested| requested.to_str().ok());
-            return Ok(Answered::Here(answer::preflight(cors::preflight_headers(cors, requested))));
+        if let Some(answer) = self.preflight(&request) {
+            return Ok(Answered::Here(answer));
         }
         let query = Query::parse(request.uri().query().unwrap_or_default());
         Ok(Answered::Here(match self.check(&request, &query) {
@@ -265,6 +267,16 @@ impl Service {
             Ok(Wanted::SessionOf(node)) => return Ok(self.forward(request, node).await),
             Err(fault) => self.refuse(fault),
         }))
+    }
+
+    /// The answer to what browsers ask before a request to another origin, where there is one.
+    fn preflight(&self, request: &Request<Incoming>) -> Option<Answer> {
+        let cors = &self.context.client.cors;
+        (request.method() == Method::OPTIONS && !cors.origins.is_empty()).then(|| {
+            let requested = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+            let requested = requested.and_then(|requested| requested.to_str().ok());
+            answer::preflight(cors::preflight_headers(cors, requested))
+        })
     }
 
     /// Whose session `sid` names, as far as this connection may know.

@@ -12,9 +12,9 @@ use std::{
 
 use adapter::{Broadcast, CallId, Event, Operation, Outcome, Ticket};
 use admission::Place;
-use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls};
+use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls, Wire};
 use bytes::Bytes;
-use engineio::{BodyForm, Owner, Revision, SessionId, SidKey};
+use engineio::{BodyForm, Owner, SessionId, SidKey};
 use publish::{
     CallEvent, CallRefused, Coverage, Dispatch, HandedOver, ReachLater, Receipt, ReportLevel, ServerAnswer,
     Unavailable,
@@ -55,20 +55,22 @@ pub(crate) enum Command {
     },
     /// Nobody waits for the answers of a call any more.
     EndCall(CallId),
-    /// Open a polling session, unless there is a cause against any new one.
-    OpenPolling(Opening, oneshot::Sender<Result<Payload, telemetry::Refusal>>),
+    /// Open a polling session, or one of 0.9, unless there is a cause against it.
+    OpenPolling(Opening, oneshot::Sender<Result<Payload, NotOpened>>),
+    /// End a session of 0.9, because its page closes.
+    Disconnect09(SessionId),
     /// Hold a poll until there is something for it.
-    Poll { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<Payload, Refusal>> },
+    Poll { sid: SessionId, wire: Wire, reply: oneshot::Sender<Result<Payload, Refusal>> },
     /// A poll that was held is gone.
     PollLost(SessionId),
     /// A push begins.
-    PushStarted { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<PushPermit, Refusal>> },
+    PushStarted { sid: SessionId, wire: Wire, reply: oneshot::Sender<Result<PushPermit, Refusal>> },
     /// The body of a push has come.
     Push { key: ConnectionKey, form: BodyForm, body: Bytes, reply: oneshot::Sender<Result<(), Refusal>> },
     /// A push has ended without a body.
     PushFailed { key: ConnectionKey, cut: bool },
     /// Ask whether a WebSocket may be opened for a session.
-    CheckUpgrade { sid: SessionId, revision: Revision, reply: oneshot::Sender<Result<(), Refusal>> },
+    CheckUpgrade { sid: SessionId, wire: Wire, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Take a WebSocket over.
     Adopt(Box<Adoption>),
     /// Serve a connection of another gateway.
@@ -85,6 +87,15 @@ impl Command {
             _ => 1,
         }
     }
+}
+
+/// Why a session was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotOpened {
+    /// Not now: the client may come again.
+    Refused(telemetry::Refusal),
+    /// It may not be in `/`, where every client of 0.9 is.
+    Unauthorized,
 }
 
 /// Leave to read the body of a push.
@@ -112,8 +123,10 @@ pub(crate) struct Adoption {
 pub(crate) enum Purpose {
     /// A session of its own.
     Open(Opening),
-    /// The upgrade of a polling session, with what was agreed on if messages may be compressed.
-    Probe { sid: SessionId, revision: Revision, deflate: Option<Deflate> },
+    /// To hear that its session is unknown, and to begin anew (0.9).
+    Farewell,
+    /// The upgrade of a polling session, or the transport of one of 0.9.
+    Probe { sid: SessionId, wire: Wire, deflate: Option<Deflate> },
 }
 
 /// Whose session a sid names.

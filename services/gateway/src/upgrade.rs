@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use broker::Opening;
+use broker::{Opening, Wire};
 use bytes::Bytes;
-use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport};
+use engineio::{EngineConfig, HttpFault, Query, Revision, SessionId, Transport, v09};
 use http::StatusCode;
 use websocket::Deflate;
 
@@ -22,8 +22,10 @@ pub(crate) struct UpgradeRequest<'a> {
 pub(crate) enum Verdict {
     /// A session of its own; the bytes are the 101 answer.
     Open(Opening, Bytes),
-    /// The upgrade of the polling session with this sid, on this shard.
-    Probe { sid: SessionId, shard: u8, revision: Revision, deflate: Option<Deflate>, greeting: Bytes },
+    /// The upgrade of the polling session with this sid, on this shard, or the transport of one of 0.9.
+    Probe { sid: SessionId, shard: u8, wire: Wire, deflate: Option<Deflate>, greeting: Bytes },
+    /// The advice to begin anew, over a WebSocket of 0.9; the bytes are the 101 answer.
+    Farewell(Bytes),
     /// For the gateway with this number, which owns the session.
     Elsewhere(u16),
     /// Not for us.
@@ -90,8 +92,9 @@ pub(crate) fn judge(
     engine: &EngineConfig,
     owner_of: impl Fn(&str) -> Ownership,
 ) -> Verdict {
-    if !client.serves(request.path) {
-        return Verdict::NotFound;
+    let Some(below) = client.below(request.path) else { return Verdict::NotFound };
+    if let Some(asked) = v09::Request::parse(below, request.query).filter(|_| engine.allow_socketio_09) {
+        return judge_09(request, asked, client, engine, owner_of);
     }
     let fault = |fault| Verdict::Refuse(Refused::Fault(fault));
     let query = Query::parse(request.query);
@@ -126,11 +129,41 @@ pub(crate) fn judge(
         Err(refused) => return Verdict::Refuse(refused),
     };
     match probe {
-        Some((sid, shard)) => Verdict::Probe { sid, shard, revision: query.revision, deflate, greeting },
+        Some((sid, shard)) => Verdict::Probe { sid, shard, wire: query.revision.into(), deflate, greeting },
         None => {
             let opening = Opening::new(client.parser, &query, request.query);
             Verdict::Open(Opening { deflate, ..opening }, greeting)
         }
+    }
+}
+
+/// Judges the request for a WebSocket of Socket.IO 0.9. Its origin was judged with its handshake.
+fn judge_09(
+    request: &UpgradeRequest<'_>,
+    asked: v09::Request<'_>,
+    client: &ClientConfig,
+    engine: &EngineConfig,
+    owner_of: impl Fn(&str) -> Ownership,
+) -> Verdict {
+    let fault = |fault| Verdict::Refuse(Refused::Fault(fault));
+    let v09::Request::Transport { transport: Some(Transport::WebSocket), sid, .. } = asked else {
+        return fault(HttpFault::TransportUnknown);
+    };
+    if !engine.allows(Transport::WebSocket) {
+        return fault(HttpFault::TransportUnknown);
+    }
+    let owner = owner_of(sid);
+    if let Ownership::Node(node) = owner {
+        return Verdict::Elsewhere(node);
+    }
+    let deflate = client.websocket_compression.then(|| offered_deflate(request)).flatten();
+    match (switching_protocols(request, client, deflate), owner) {
+        (Err(refused), _) => Verdict::Refuse(refused),
+        (Ok(greeting), Ownership::Here(sid, shard)) => {
+            Verdict::Probe { sid, shard, wire: Wire::V09, deflate, greeting }
+        }
+        // What is written to it is not compressed, whatever was agreed on.
+        (Ok(greeting), _) => Verdict::Farewell(greeting),
     }
 }
 

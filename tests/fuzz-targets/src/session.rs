@@ -126,6 +126,7 @@ impl Owner {
                 None => return true,
                 Some(Expired::Ping) => assert_eq!(self.revision, Revision::V4),
                 Some(Expired::Probe) => assert!(!self.session.is_probing()),
+                Some(Expired::Poll) => panic!("polls of Engine.IO wait for as long as the session lasts"),
                 Some(Expired::Session(_)) => return false,
             }
         }

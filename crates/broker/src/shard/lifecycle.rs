@@ -8,7 +8,7 @@ use std::{
 
 use admission::{Bucket, Place};
 use bytes::Bytes;
-use engineio::{CloseReason, Query, Revision, Transport, open_packet, v09};
+use engineio::{BodyForm, CloseReason, Query, Revision, Transport, open_packet, v09};
 use rooms::shrink_after_wave;
 use smallvec::SmallVec;
 use socketio::Assembler;
@@ -38,8 +38,8 @@ const SIDS_KEPT: usize = 64;
 pub struct Opening {
     /// What its client speaks.
     pub dialect: Dialect,
-    /// `token=`, by which a client of revision 3 is let into `/`: the server joins it there, so there is no
-    /// packet that could carry it. `None` on revision 4.
+    /// `token=`, by which a client of revision 3 or of 0.9 is let into `/`: the server joins it there, so there is
+    /// no packet that could carry it. `None` on revision 4.
     pub token: Option<Box<str>>,
     /// `t=`, which tells the oldest clients of revision 3 from later ones. `None` on revision 4.
     pub cache_buster: Option<Box<str>>,
@@ -55,6 +55,11 @@ impl Opening {
     /// A client of which nothing more is known than what it speaks.
     pub const fn of(dialect: Dialect) -> Self {
         Self { dialect, token: None, cache_buster: None, deflate: None, handshake: None, place: None }
+    }
+
+    /// A client of Socket.IO 0.9; `raw` is the query of its handshake.
+    pub fn v09(raw: &str) -> Self {
+        Self { token: query_value(raw, "token").map(Into::into), ..Self::of(Dialect::V09) }
     }
 
     /// A client of Engine.IO that came in where `parser` is spoken; `raw` is the text that `query` was read from.
@@ -92,6 +97,10 @@ impl Shard {
     /// Opens a polling session; the payload is the answer to its handshake.
     pub fn open_polling(&mut self, mut opening: Opening, now: Instant) -> Payload {
         let (index, open) = self.insert(Transport::Polling, &mut opening, None, now);
+        if opening.dialect == Dialect::V09 {
+            // No packet, and no transport either: it comes with the next request.
+            return Payload { body: Bytes::copy_from_slice(open.text().as_bytes()), form: BodyForm::Text };
+        }
         let mut body = opening.dialect.body();
         open.add_to(&mut body);
         // A client of revision 3 may find the answer of its main namespace in the same payload.

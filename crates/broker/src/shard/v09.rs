@@ -9,7 +9,7 @@ use super::{Shard, polling::Refusal};
 use crate::{
     dialect::Wire,
     encoded::Encoded,
-    io::{ConnectionKey, Happening, LinkId},
+    io::{ConnectRefusal, ConnectionKey, Happening, LinkId},
 };
 
 const ROOT: &str = "/";
@@ -17,8 +17,14 @@ const ROOT: &str = "/";
 impl Shard {
     /// Whether a client of 0.9 with this token may begin a session: it is in `/` as soon as it has a transport, so that
     /// who may not be there is refused the handshake.
-    pub fn admits_09(&self, token: Option<&str>) -> bool {
-        self.policies.find(ROOT).is_some_and(|policy| policy.admits(token))
+    pub fn admit_09(&mut self, token: Option<&str>) -> bool {
+        let refusal = match self.policies.find(ROOT) {
+            Some(policy) if policy.admits(token) => return true,
+            Some(_) => ConnectRefusal::NotAuthorized,
+            None => ConnectRefusal::UnknownNamespace,
+        };
+        self.happening(Happening::ConnectRefused(refusal));
+        false
     }
 
     /// Connects `/` with the first transport of a session; its answer is what the client takes for the connection.

@@ -156,7 +156,7 @@ fn what_was_agreed_on_holds_for_the_websocket_of_an_upgrade() {
         let mut broker = broker();
         let polling = broker.connect_polling();
         let link = broker.new_link();
-        let key = broker.shard.open_probe(&polling.sid, polling.revision, link, deflate, broker.now).unwrap();
+        let key = broker.shard.open_probe(&polling.sid, polling.wire, link, deflate, broker.now).unwrap();
         broker.publish(&[], &long());
         let poll = broker.poll(polling).unwrap();
         assert_eq!(broker.answer(poll), Some(format!("42{}", long())), "polling has its own compression");

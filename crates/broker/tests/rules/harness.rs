@@ -13,7 +13,7 @@ use broker::{
     Payload, PollId, Publication, Reach, Refusal, Shard, ShardConfig, Sink,
 };
 use bytes::Bytes;
-use engineio::{BodyForm, CloseReason, EngineConfig, Owner, Revision, SessionId, SidKey, Transport};
+use engineio::{BodyForm, CloseReason, EngineConfig, Owner, SessionId, SidKey, Transport};
 use rand::{SeedableRng, rngs::StdRng};
 use socketio::{NamespaceName, RoomName};
 
@@ -40,7 +40,7 @@ pub(crate) struct Socket {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Polling {
     pub(crate) sid: SessionId,
-    pub(crate) revision: Revision,
+    pub(crate) wire: broker::Wire,
 }
 
 /// What clients have received, and what their links are ready to take.
@@ -219,13 +219,21 @@ impl Broker {
     }
 
     pub(crate) fn open_polling(&mut self, opening: Opening) -> Polling {
-        let (Dialect::Json(framing) | Dialect::MsgPack(framing)) = opening.dialect;
-        let revision = framing.revision;
+        let wire = opening.dialect.wire();
         let payload = self.shard.open_polling(opening, self.now);
         self.turn();
         let text = String::from_utf8_lossy(&payload.body);
         let (sid, _) = SidKey::new(&[7; 32]).verify(&sid_in(&text)).unwrap();
-        Polling { sid, revision }
+        Polling { sid, wire }
+    }
+
+    /// Shakes hands with a client of 0.9, which has no transport then.
+    pub(crate) fn handshake_09(&mut self) -> Polling {
+        let payload = self.shard.open_polling(Opening::of(Dialect::V09), self.now);
+        let line = String::from_utf8(payload.body.to_vec()).unwrap();
+        let (sid, rest) = line.split_once(':').unwrap();
+        assert_eq!(rest, "45:45:websocket,xhr-polling,jsonp-polling");
+        Polling { sid: SidKey::new(&[7; 32]).verify(sid).unwrap().0, wire: broker::Wire::V09 }
     }
 
     /// Opens a polling session and connects to `/`.
@@ -244,7 +252,7 @@ impl Broker {
 
     pub(crate) fn poll(&mut self, polling: Polling) -> Result<PollId, Refusal> {
         let poll = self.new_poll();
-        let result = self.shard.poll(&polling.sid, polling.revision, poll, self.now);
+        let result = self.shard.poll(&polling.sid, polling.wire, poll, self.now);
         self.turn();
         result.map(|_| poll)
     }
@@ -259,7 +267,7 @@ impl Broker {
     }
 
     pub(crate) fn push(&mut self, polling: Polling, body: &str) -> Result<(), Refusal> {
-        let key = self.shard.push_started(&polling.sid, polling.revision, self.now)?;
+        let key = self.shard.push_started(&polling.sid, polling.wire, self.now)?;
         let result = self.shard.push(key, BodyForm::Text, body.as_bytes(), self.now);
         self.turn();
         result
@@ -268,7 +276,7 @@ impl Broker {
     /// Opens a WebSocket beside polling.
     pub(crate) fn probe(&mut self, polling: Polling) -> Result<Socket, Refusal> {
         let link = self.new_link();
-        let key = self.shard.open_probe(&polling.sid, polling.revision, link, None, self.now);
+        let key = self.shard.open_probe(&polling.sid, polling.wire, link, None, self.now);
         self.turn();
         key.map(|key| Socket { key, link })
     }

@@ -18,4 +18,5 @@ mod rooms;
 mod slow_clients;
 mod subscriptions;
 mod upgrade;
+mod v09;
 mod vectors;

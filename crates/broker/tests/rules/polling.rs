@@ -193,12 +193,12 @@ fn an_unknown_sid_and_one_of_another_revision_or_transport_are_refused() {
     let mut broker = Broker::dev();
     let open = broker.open_polling(V4);
     let sid = SidKey::new(&[7; 32]).mint(Owner { node: 1, shard: 2 }, &mut StdRng::seed_from_u64(9));
-    let unknown = Polling { sid, revision: Revision::V4 };
-    let foreign = Polling { revision: Revision::V3, ..open };
+    let unknown = Polling { sid, wire: Revision::V4.into() };
+    let foreign = Polling { wire: Revision::V3.into(), ..open };
     for (polling, refusal) in [(unknown, UNKNOWN), (foreign, BAD)] {
         assert_eq!(broker.poll(polling), Err(refusal));
         assert_eq!(broker.push(polling, "40"), Err(refusal));
-        assert_eq!(broker.shard.check_upgrade(&polling.sid, polling.revision), Err(refusal));
+        assert_eq!(broker.shard.check_upgrade(&polling.sid, polling.wire), Err(refusal));
         assert_eq!(broker.probe(polling).map(|_| ()), Err(refusal));
     }
     assert!(broker.poll(open).is_ok());
@@ -225,7 +225,7 @@ fn a_poll_on_a_websocket_session_is_a_bad_request() {
     let socket = broker.open(Opening { ..V3 });
     let open = broker.received(socket).remove(0);
     let (sid, _) = SidKey::new(&[7; 32]).verify(&crate::harness::sid_in(&open)).unwrap();
-    let polling = Polling { sid, revision: Revision::V3 };
+    let polling = Polling { sid, wire: Revision::V3.into() };
     assert_eq!(broker.poll(polling), Err(BAD));
     assert_eq!(broker.probe(polling).map(|_| ()), Err(Refusal::Busy));
 }

@@ -1,6 +1,6 @@
 //! What a request asks for by its URL, and the line that answers a handshake.
 
-use crate::{EngineConfig, Transport};
+use crate::{EngineConfig, Transport, jsonp::script_string};
 
 /// A request below the path of Socket.IO, whose first segment is the version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,17 @@ pub fn handshake_line(sid: &str, config: &EngineConfig) -> String {
 /// A text as the argument of a script's call, `io.j[<index>]("<text>");`. `index` is the client's, of which its digits
 /// count.
 pub fn wrap_jsonp(index: &str, text: &str) -> String {
-    let index: String = index.chars().filter(char::is_ascii_digit).collect();
-    let index = if index.is_empty() { "0" } else { &index };
-    format!("io.j[{index}]({});", crate::jsonp::script_string(text))
+    format!("io.j[{}]({});", digits(index), script_string(text))
+}
+
+/// A handshake that is refused for `reason`, as a script: `io.j[<index>](new Error("<reason>"));`.
+pub fn refusal_script(index: &str, reason: &str) -> String {
+    format!("io.j[{}](new Error({}));", digits(index), script_string(reason))
+}
+
+fn digits(index: &str) -> String {
+    let digits: String = index.chars().filter(char::is_ascii_digit).collect();
+    if digits.is_empty() { "0".into() } else { digits }
 }
 
 #[cfg(test)]

@@ -95,7 +95,12 @@ impl ClientConfig {
     /// Whether a request for this path is one of Engine.IO: as in the reference server, `path` with a slash, and
     /// anything behind it.
     pub(crate) fn serves(&self, path: &str) -> bool {
-        path.strip_prefix(self.path.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        self.below(path).is_some()
+    }
+
+    /// What stands behind `path` and its slash in the path of a request.
+    pub(crate) fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(self.path.trim_end_matches('/'))?.strip_prefix('/')
     }
 
     /// Whether a request with this `Origin` header is refused before a session is made.

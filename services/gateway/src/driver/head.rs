@@ -42,14 +42,18 @@ impl Driver {
                 self.begin(link, Purpose::Open(opening), Some(greeting), now);
                 Some(length)
             }
-            Head::WebSocket(length, Verdict::Probe { sid, shard, revision, deflate, greeting }) => {
-                let purpose = Purpose::Probe { sid, revision, deflate };
+            Head::WebSocket(length, Verdict::Probe { sid, shard, wire, deflate, greeting }) => {
+                let purpose = Purpose::Probe { sid, wire, deflate };
                 if shard == self.number {
                     self.begin(link, purpose, Some(greeting), now);
                     return Some(length);
                 }
                 let ahead = Bytes::copy_from_slice(&bytes[length..]);
                 self.hand_over(link, shard, ahead, greeting, purpose);
+                None
+            }
+            Head::WebSocket(_, Verdict::Farewell(greeting)) => {
+                self.begin(link, Purpose::Farewell, Some(greeting), now);
                 None
             }
             Head::WebSocket(_, Verdict::Refuse(refused)) => {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use admission::{Place, ProxyProtocol};
-use broker::{ConnectionKey, Flow, LinkId, Refusal};
-use engineio::CloseReason;
+use broker::{ConnectionKey, Flow, LinkId, Refusal, Wire};
+use engineio::{CloseReason, HttpFault, v09};
 use mio::{Token, net::TcpStream};
 use websocket::{Decoder, Fault, Message, Opcode};
 
@@ -177,16 +177,23 @@ impl Driver {
         let deflate = match &purpose {
             Purpose::Open(opening) => opening.deflate,
             Purpose::Probe { deflate, .. } => *deflate,
+            Purpose::Farewell => None,
         };
         let key = match purpose {
             Purpose::Open(opening) => Ok(self.shard.open_websocket(link, opening, greeting, now)),
-            Purpose::Probe { sid, revision, .. } => {
-                let opened = self.shard.open_probe(&sid, revision, link, deflate, now);
-                if let Some(greeting) = greeting {
-                    self.answer_probe_request(link, greeting, opened);
+            Purpose::Probe { sid, wire, .. } => {
+                let opened = self.shard.open_probe(&sid, wire, link, deflate, now);
+                match (wire, opened) {
+                    (Wire::V09, Err(_)) => return self.bid_farewell(link, greeting, now),
+                    (_, opened) => {
+                        if let Some(greeting) = greeting {
+                            self.answer_probe_request(link, greeting, opened);
+                        }
+                        opened
+                    }
                 }
-                opened
             }
+            Purpose::Farewell => return self.bid_farewell(link, greeting, now),
         };
         let Some(found) = self.links.get_mut(link.0 as usize) else { return };
         if deflate.is_some() {
@@ -196,6 +203,20 @@ impl Driver {
             Ok(key) => found.state = State::Open(key),
             Err(_) => self.finish(link, now),
         }
+    }
+
+    /// Tells a client of 0.9 over its new WebSocket to begin anew: it understands no other answer.
+    fn bid_farewell(&mut self, link: LinkId, greeting: Option<bytes::Bytes>, now: Instant) {
+        self.metrics.request_refused(HttpFault::SessionUnknown);
+        if let Some(found) = self.links.get_mut(link.0 as usize) {
+            let greeting = greeting.unwrap_or_default();
+            let advice = websocket::frame(Opcode::Text, v09::NOT_HANDSHAKEN.as_bytes());
+            let close = websocket::close_frame(None);
+            let slices = [&greeting[..], &advice, &close].map(io::IoSlice::new);
+            // As above: a fresh socket takes these few bytes.
+            found.socket.write(&slices).ok();
+        }
+        self.finish(link, now);
     }
 
     /// The WebSocket of an upgrade is answered at once, whatever becomes of it.

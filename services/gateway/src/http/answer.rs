@@ -75,6 +75,23 @@ pub(super) fn pushed() -> Answer {
     uncached(typed(StatusCode::OK, "text/html", "ok"))
 }
 
+/// The answer to a push of Socket.IO 0.9.
+pub(super) fn pushed_09() -> Answer {
+    uncached(typed(StatusCode::OK, "text/plain; charset=UTF-8", "1"))
+}
+
+/// Text for a client of Socket.IO 0.9, which is never told to keep it.
+pub(super) fn text_09(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    uncached(typed(status, "text/plain; charset=UTF-8", text))
+}
+
+/// The same as a script. Browsers that look for cross-site scripting would find it.
+pub(super) fn script_09(text: String) -> Answer {
+    let mut answer = uncached(typed(StatusCode::OK, "text/javascript; charset=UTF-8", text));
+    answer.headers_mut().insert("X-XSS-Protection", HeaderValue::from_static("0"));
+    answer
+}
+
 /// A file of the client bundle.
 ///
 /// Source: the reference server's `serveClient`.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use broker::{Opening, Payload, Refusal};
+use broker::{Opening, Payload, Refusal, Wire};
 use bytes::Bytes;
 use engineio::{BodyForm, HttpFault, Query, SessionId, wrap_jsonp};
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -14,7 +14,7 @@ use super::{
     answer::{self, Answer},
 };
 use crate::{
-    inbox::{Command, PushPermit, Shards},
+    inbox::{Command, NotOpened, PushPermit, Shards},
     tasks::timeout,
 };
 
@@ -38,11 +38,12 @@ impl Service {
         opening.handshake = Some(self.handshake_of(request, client));
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
             Some(Ok(payload)) => self.payload(payload, query, request.headers()),
-            Some(Err(cause)) => {
+            Some(Err(NotOpened::Refused(cause))) => {
                 self.context.metrics.request_refused(cause);
                 answer::busy()
             }
-            None => answer::busy(),
+            // Who may not be anywhere is told so by packets.
+            Some(Err(NotOpened::Unauthorized)) | None => answer::busy(),
         }
     }
 
@@ -66,22 +67,30 @@ impl Service {
     }
 
     async fn check_session(&self, query: &Query, sid: SessionId, shard: u8) -> Result<(), Refusal> {
-        let revision = query.revision;
-        let asked = self.shards.ask(shard, |reply| Command::CheckUpgrade { sid, revision, reply }).await;
+        let wire = query.revision.into();
+        let asked = self.shards.ask(shard, |reply| Command::CheckUpgrade { sid, wire, reply }).await;
         asked.unwrap_or(Err(Refusal::Fault(HttpFault::SessionUnknown)))
     }
 
     async fn poll(&self, request: &Request<Incoming>, query: &Query, sid: SessionId, shard: u8) -> Answer {
-        let revision = query.revision;
+        match self.await_payload(query.revision.into(), sid, shard).await {
+            Ok(payload) => self.payload(payload, query, request.headers()),
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    /// Waits for what the shard has for a poll.
+    pub(super) async fn await_payload(
+        &self,
+        wire: Wire,
+        sid: SessionId,
+        shard: u8,
+    ) -> Result<Payload, Refusal> {
         // When the client goes away while it waits, this future is dropped, and the guard tells the shard.
         let guard = PollGuard { shards: &self.shards, sid, shard, answered: false };
-        let asked = self.shards.ask(shard, |reply| Command::Poll { sid, revision, reply }).await;
+        let asked = self.shards.ask(shard, |reply| Command::Poll { sid, wire, reply }).await;
         guard.answered();
-        match asked {
-            Some(Ok(payload)) => self.payload(payload, query, request.headers()),
-            Some(Err(refusal)) => self.refused(refusal),
-            None => self.refuse(HttpFault::SessionUnknown),
-        }
+        asked.unwrap_or(Err(Refusal::Fault(HttpFault::SessionUnknown)))
     }
 
     async fn push(
@@ -91,9 +100,21 @@ impl Service {
         sid: SessionId,
         shard: u8,
     ) -> Result<Answer, Cut> {
-        let revision = query.revision;
         let form = body_form(query, request.headers());
-        let started = self.shards.ask(shard, |reply| Command::PushStarted { sid, revision, reply }).await;
+        self.take_push(request, query.revision.into(), form, sid, shard, answer::pushed).await
+    }
+
+    /// Reads the body of a push, and hands it to its shard; `pushed` makes the answer when all went well.
+    pub(super) async fn take_push(
+        &self,
+        request: Request<Incoming>,
+        wire: Wire,
+        form: BodyForm,
+        sid: SessionId,
+        shard: u8,
+        pushed: fn() -> Answer,
+    ) -> Result<Answer, Cut> {
+        let started = self.shards.ask(shard, |reply| Command::PushStarted { sid, wire, reply }).await;
         let PushPermit { key, cut } = match started {
             Some(Ok(permit)) => permit,
             Some(Err(refusal)) => return Ok(self.refused(refusal)),
@@ -118,7 +139,7 @@ impl Service {
         };
         guard.key = None;
         Ok(match self.shards.ask(shard, |reply| Command::Push { key, form, body, reply }).await {
-            Some(Ok(())) => answer::pushed(),
+            Some(Ok(())) => pushed(),
             Some(Err(refusal)) => self.refused(refusal),
             None => self.refuse(HttpFault::SessionUnknown),
         })
@@ -165,7 +186,7 @@ impl Service {
         }
     }
 
-    fn refused(&self, refusal: Refusal) -> Answer {
+    pub(super) fn refused(&self, refusal: Refusal) -> Answer {
         match refusal {
             Refusal::Fault(fault) => self.refuse(fault),
             Refusal::TooFast => answer::too_many(),

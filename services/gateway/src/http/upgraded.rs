@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Instant};
 
 use admission::Place;
+use broker::Wire;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
@@ -36,10 +37,12 @@ impl Service {
                     opening.handshake = Some(self.handshake_of(&request, client));
                     (self.number, Purpose::Open(opening), greeting)
                 }
-                Verdict::Probe { sid, shard, revision, deflate, greeting } => {
-                    let check = |reply| Command::CheckUpgrade { sid, revision, reply };
+                Verdict::Farewell(greeting) => (self.number, Purpose::Farewell, greeting),
+                Verdict::Probe { sid, shard, wire, deflate, greeting } => {
+                    let check = |reply| Command::CheckUpgrade { sid, wire, reply };
                     match self.shards.ask(shard, check).await {
-                        Some(Ok(())) => (shard, Purpose::Probe { sid, revision, deflate }, greeting),
+                        Some(Ok(())) => (shard, Purpose::Probe { sid, wire, deflate }, greeting),
+                        _ if wire == Wire::V09 => (self.number, Purpose::Farewell, greeting),
                         Some(Err(broker::Refusal::Fault(fault))) => {
                             return self.refuse_upgrade(Refused::Fault(fault));
                         }
