@@ -63,6 +63,22 @@ export const MIXED = [CURRENT, "2.5.0", "1.7.4", "1.3"];
 export const MIXED_TRANSPORTS = ["websocket", "polling"];
 export const MIXED_SCENARIO = "chat_in_one_room";
 
+/** What 0.9 does in Node, in a suite of its own: nothing of later clients' API is there. */
+export const V09 = {
+  file: "generations/socketio-09.test.mjs",
+  version: "0.9.17",
+  transports: ["websocket", "polling"],
+  scenarios: [
+    "chats_with_todays_clients_in_one_room",
+    "messages_without_a_name_are_the_event_message",
+    "binary_arrives_as_the_numbers_of_its_bytes",
+    "namespaces_share_a_session_and_nothing_else",
+    "wrong_token_is_refused_at_the_handshake",
+    "comes_back_after_it_was_cut_off_and_sends_what_it_kept",
+    "stays_while_heartbeats_are_answered",
+  ],
+};
+
 /** The name of a test here, from which the table in docs/compatibility.md takes its columns. */
 export function testName(version, place, transport, scenario) {
   return `${version} ${place} ${transport}: ${scenario}`;
@@ -93,6 +109,9 @@ export function plan() {
   }
   for (const transport of MIXED_TRANSPORTS) {
     add("generations/mixed.test.mjs", MIXED.join(", "), "node", transport, MIXED_SCENARIO);
+  }
+  for (const transport of V09.transports) {
+    for (const name of V09.scenarios) add(V09.file, V09.version, "node", transport, name);
   }
   return tests;
 }
