@@ -14,6 +14,8 @@ mod dispatch;
 mod error;
 mod fetch;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod http;
 mod id;

@@ -14,6 +14,8 @@ mod config;
 mod dial;
 mod event;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gathered;
 mod half;
 mod link;

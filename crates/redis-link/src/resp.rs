@@ -355,6 +355,28 @@ mod tests {
         assert_eq!(out, b"*3\r\n$7\r\nPUBLISH\r\n$4\r\nroom\r\n$0\r\n\r\n");
     }
 
+    /// A frame of any type, as Redis writes it.
+    fn frame() -> impl Strategy<Value = Vec<u8>> {
+        let bulk = |kind: char| {
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(move |text| {
+                [format!("{kind}{}\r\n", text.len()).as_bytes(), &text, b"\r\n"].concat()
+            })
+        };
+        let line =
+            prop_oneof!["[+-][a-z ]{0,9}\r\n", ":-?[0-9]{1,9}\r\n", "[#][tf]\r\n", "_\r\n", "[$*]-1\r\n"];
+        let leaf = prop_oneof![line.prop_map(String::into_bytes), bulk('$'), bulk('='), bulk('!')];
+        let messages = (0..3_usize, bulk('$'), bulk('$')).prop_map(|(kind, channel, payload)| {
+            let (beginning, leading) = MESSAGES[kind];
+            [beginning, &channel.repeat(leading), &channel, &payload].concat()
+        });
+        let nested = leaf.prop_recursive(3, 12, 4, |inner| {
+            (prop::sample::select(vec!['*', '~', '>']), prop::collection::vec(inner, 0..4)).prop_map(
+                |(kind, items)| [format!("{kind}{}\r\n", items.len()).into_bytes(), items.concat()].concat(),
+            )
+        });
+        prop_oneof![nested, messages]
+    }
+
     proptest! {
         #[test]
         fn what_was_encoded_is_read_back_and_every_beginning_waits(
@@ -366,6 +388,28 @@ mod tests {
             prop_assert_eq!(parse(&wire), Ok(Some((Frame::Value(expected), wire.len()))));
             for end in 0..wire.len() {
                 prop_assert_eq!(parse(&wire[..end]), Ok(None));
+            }
+        }
+
+        #[test]
+        fn however_a_stream_is_split_the_same_frames_come(
+            frames in prop::collection::vec(frame(), 0..6), noise in prop::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let stream = [frames.concat(), noise].concat();
+            let mut rest = &stream[..];
+            while let Ok(Some((frame, length))) = parse(rest) {
+                for end in 0..length {
+                    prop_assert_eq!(parse(&rest[..end]), Ok(None));
+                }
+                prop_assert_eq!(parse(&rest[..length]), Ok(Some((frame, length))));
+                rest = &rest[length..];
+            }
+            // More bytes do not make good what is wrong, and fewer do not make it right.
+            if parse(rest).is_err() {
+                prop_assert!(parse(&[rest, b"+OK\r\n"].concat()).is_err());
+                for end in 0..rest.len() {
+                    prop_assert!(!matches!(parse(&rest[..end]), Ok(Some(_))));
+                }
             }
         }
 

@@ -5,7 +5,7 @@
 //! to write, once.
 
 mod backlog;
-mod head;
+pub(crate) mod head;
 mod joins;
 mod link;
 mod links;

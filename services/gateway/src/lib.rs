@@ -9,6 +9,8 @@ mod cluster;
 mod config;
 mod context;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod http;
 mod inbox;

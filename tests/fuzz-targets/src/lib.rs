@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a target reports by panicking")]
 
+mod edges;
 mod engine;
 mod json;
 mod node;
@@ -20,7 +21,7 @@ mod stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 19] = [
     ("websocket", stream::websocket),
     ("websocket_deflate", stream::deflate),
     ("websocket_extension", stream::extension),
@@ -34,6 +35,12 @@ pub const TARGETS: [Target; 13] = [
     ("redis_message", redis::message),
     ("cluster_node", node::node),
     ("shard", shard::shard),
+    ("http_head", edges::http_head),
+    ("resp", edges::resp),
+    ("proxy_header", edges::proxy_header),
+    ("forwarded_for", edges::forwarded_for),
+    ("publish_json", edges::publish_json),
+    ("msgpack_packet", socket::msgpack),
 ];
 
 /// Runs the target of this name.

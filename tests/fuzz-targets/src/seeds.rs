@@ -18,6 +18,79 @@ const OFFERS: [&str; 3] = [
     "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits=\"9\"; server_max_window_bits=15",
 ];
 
+/// Frames of every type.
+const REPLIES: [&str; 6] = [
+    "+OK\r\n-ERR no\r\n:-12\r\n$-1\r\n*-1\r\n_\r\n#t\r\n,1.5\r\n(123\r\n",
+    "$0\r\n\r\n=7\r\ntxt:abc\r\n!5\r\nERR x\r\n*2\r\n$1\r\na\r\n:3\r\n",
+    "%1\r\n+k\r\n~1\r\n+v\r\n>2\r\n+subscribe\r\n:1\r\n",
+    ">3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$5\r\nhello\r\n",
+    ">3\r\n$8\r\nsmessage\r\n$4\r\nroom\r\n$5\r\nhello\r\n+more\r\n",
+    ">4\r\n$8\r\npmessage\r\n$2\r\nr*\r\n$4\r\nroom\r\n$5\r\nhello\r\n",
+];
+
+const FORWARDED: [&str; 4] = [
+    "192.0.2.7",
+    "198.51.100.1, 10.0.0.2\n10.0.0.3",
+    "[2001:db8::1]:443, 10.1.1.1",
+    "unknown, _hidden,\n10.0.0.1:80",
+];
+
+/// One request of each rpc with a path, in their order.
+const REQUESTS: [&str; 10] = [
+    r#"{"message":{"namespace":"/","rooms":["r"],"except":["x"],"event":"e","args":[1,{"_placeholder":true,"num":0}],"attachments":["AQI="],"volatile":true},"report":"REPORT_REACH","idempotencyKey":"k"}"#,
+    r#"{"messages":[{"event":"a","arguments":"[1]"},{"event":"b"}]}"#,
+    r#"{"message":{"event":"ask"},"timeout":"1.5s","quorum":2}"#,
+    r#"{"namespace":"/","rooms":["a"],"join":["b"]}"#,
+    r#"{"namespace":"/","rooms":["a"],"leave":["b"]}"#,
+    r#"{"namespace":"/","limit":10}"#,
+    r#"{"namespace":"/","rooms":["a"],"close":true}"#,
+    r#"{"namespace":"/","pageSize":"10"}"#,
+    r#"{"namespace":null}"#,
+    r#"{"namespace":"/","event":"e","args":["\u00e9\ud83d\ude00"]}"#,
+];
+
+/// Requests for a WebSocket, as browsers and Node write them, and broken ones.
+fn heads() -> Vec<Vec<u8>> {
+    let targets =
+        ["/socket.io/?EIO=4&transport=websocket", "/socket.io/?EIO=3&transport=websocket&b64=1&sid=abc", "/"];
+    let extra = [
+        "Origin: https://app.example.com\r\nSec-WebSocket-Protocol: a, b\r\nCookie: a=b; c=d\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+        "Origin: null\r\nX-Forwarded-For: 10.0.0.1\r\n",
+    ];
+    let head = |target: &str, extra: &str| {
+        format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
+        )
+    };
+    targets.iter().flat_map(|target| extra.iter().map(|extra| head(target, extra).into_bytes())).collect()
+}
+
+fn proxy_headers() -> Vec<Vec<u8>> {
+    let binary = |command: u8, family: u8, body: &[u8]| {
+        let length = u16::try_from(body.len()).expect("a seed is short").to_be_bytes();
+        [b"\x03\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, body].concat()
+    };
+    vec![
+        b"\x03PROXY TCP4 192.0.2.1 10.0.0.1 4000 443\r\n".to_vec(),
+        b"\x01PROXY TCP6 2001:db8::1 2001:db8::2 4000 443\r\n".to_vec(),
+        b"\x03PROXY UNKNOWN\r\n".to_vec(),
+        binary(0x21, 0x11, &[192, 0, 2, 1, 10, 0, 0, 1, 15, 160, 1, 187]),
+        binary(0x21, 0x21, &[[7; 36].as_slice(), &[4, 0, 2, 1, 2]].concat()),
+        binary(0x20, 0, &[]),
+        binary(0x21, 0x31, &[0; 216]),
+    ]
+}
+
+/// Packets in MessagePack with each value of the vectors as their argument.
+fn msgpack_packets(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let event =
+        |value: &Vec<u8>| [b"\x84\xa4type\x02\xa3nsp\xa1/\xa2id\x07\xa4data\x92\xa1x", &**value].concat();
+    let connect = b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa5token\xa1t".to_vec();
+    values.iter().map(event).chain([connect]).collect()
+}
+
 /// What the vectors hold, whatever they say of it.
 struct Vectors {
     texts: Vec<String>,
@@ -73,6 +146,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             });
             on_channels.collect()
         }
+        "http_head" => heads(),
+        "resp" => REPLIES.iter().map(|reply| reply.as_bytes().to_vec()).collect(),
+        "proxy_header" => proxy_headers(),
+        "forwarded_for" => FORWARDED.iter().map(|value| value.as_bytes().to_vec()).collect(),
+        "publish_json" => (0..REQUESTS.len()).map(|rpc| with(&[rpc as u8], REQUESTS[rpc].into())).collect(),
+        "msgpack_packet" => msgpack_packets(&vectors.blobs),
         _ => programs(),
     }
 }

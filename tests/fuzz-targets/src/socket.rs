@@ -60,6 +60,25 @@ fn reads_back(incoming: &Incoming<'_>) {
     assert_eq!((read.attachments, read.data), (attachments.len(), Some(&**data)));
 }
 
+/// A packet in MessagePack, from a client with that parser: its JSON is that of a packet, and is written so that it is
+/// read again.
+pub(crate) fn msgpack(bytes: &[u8]) {
+    let Ok(incoming) = adapter::parser::decode(bytes, &LIMITS) else { return };
+    reads_back(&incoming);
+    let packet = socketio::Packet {
+        kind: incoming.kind,
+        namespace: &incoming.namespace,
+        id: incoming.id,
+        attachments: incoming.attachments.len(),
+        data: incoming.data.as_deref(),
+    };
+    if let Ok(written) = adapter::parser::encode(&packet, &incoming.attachments) {
+        let read = adapter::parser::decode(&written, &LIMITS).expect("what is written is a packet");
+        assert_eq!((read.kind, &read.namespace, read.id), (incoming.kind, &incoming.namespace, incoming.id));
+        assert_eq!(read.attachments, incoming.attachments);
+    }
+}
+
 /// What a back end publishes: the name up to the first line feed, then the arguments. The first byte says how many
 /// attachments there are.
 pub(crate) fn event(bytes: &[u8]) {

@@ -4,7 +4,7 @@
 //! same rights, limits and metrics, and the answer is written back as JSON.
 
 mod error;
-mod json;
+pub(crate) mod json;
 mod openapi;
 mod scalar;
 
@@ -57,7 +57,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 });
 
 /// Every rpc with a path, in the order of [`PATHS`].
-fn methods() -> impl Iterator<Item = (MethodDescriptor, &'static str)> {
+pub(crate) fn methods() -> impl Iterator<Item = (MethodDescriptor, &'static str)> {
     let service = POOL.get_service_by_name("roomcast.v1.Publisher").expect("the proto declares it");
     let methods: Vec<_> = service.methods().collect();
     PATHS.into_iter().map(move |(rpc, path)| {

@@ -34,6 +34,33 @@ enum Head {
     Http,
 }
 
+/// What `judge` makes of the request for a WebSocket that `bytes` begin with: of its length, target, headers and what it
+/// asks for. `None` for any other bytes, half a request among them.
+pub(crate) fn websocket_request<T>(
+    bytes: &[u8],
+    judge: impl FnOnce(usize, &str, &[httparse::Header<'_>], &UpgradeRequest<'_>) -> T,
+) -> Option<T> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
+    if length > http::HEAD_BYTES_MAX {
+        return None;
+    }
+    let find = |name: &str| {
+        request
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+    };
+    if request.method != Some("GET") || !http::asks_for_websocket(find("upgrade"), find("connection")) {
+        return None;
+    }
+    let target = request.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Some(judge(length, target, request.headers, &UpgradeRequest { path, query, header: &find }))
+}
+
 impl Driver {
     /// Takes in the first bytes of a connection; the length of its head if it is a WebSocket now.
     pub(super) fn take_head(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> Option<usize> {
@@ -83,42 +110,26 @@ impl Driver {
     }
 
     fn read_head(&self, link: LinkId, bytes: &[u8], now: Instant) -> Head {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return Head::Http };
-        if length > http::HEAD_BYTES_MAX {
-            return Head::Http;
-        }
-        let find = |name: &str| {
-            request
-                .headers
-                .iter()
-                .find(|header| header.name.eq_ignore_ascii_case(name))
-                .map(|header| header.value)
-        };
-        if request.method != Some("GET") || !http::asks_for_websocket(find("upgrade"), find("connection")) {
-            return Head::Http;
-        }
-        let target = request.path.unwrap_or_default();
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let headers = request.headers.iter().map(|header| (header.name, header.value));
-        let request = UpgradeRequest { path, query, header: &find };
-        let owner_of = |sid: &str| self.shards.owner_of(sid);
-        let mut verdict = upgrade::judge(&request, &self.context.client, self.shard.engine(), owner_of);
-        if let Verdict::Open(opening, _) = &mut verdict
-            && let Some(found) = self.links.get(link.0 as usize)
-        {
-            let forwarded_for =
-                headers.clone().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
-            let client = self.context.client_of(found.peer, forwarded_for.map(|(_, value)| value));
-            match self.context.place_of_session(client, now) {
-                Ok(place) => opening.place = place,
-                Err(_) => return Head::WebSocket(length, Verdict::Refuse(Refused::TooMany)),
+        websocket_request(bytes, |length, target, headers, request| {
+            let owner_of = |sid: &str| self.shards.owner_of(sid);
+            let mut verdict = upgrade::judge(request, &self.context.client, self.shard.engine(), owner_of);
+            if let Verdict::Open(opening, _) = &mut verdict
+                && let Some(found) = self.links.get(link.0 as usize)
+            {
+                let headers = headers.iter().map(|header| (header.name, header.value));
+                let forwarded_for =
+                    headers.clone().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+                let client = self.context.client_of(found.peer, forwarded_for.map(|(_, value)| value));
+                match self.context.place_of_session(client, now) {
+                    Ok(place) => opening.place = place,
+                    Err(_) => return Head::WebSocket(length, Verdict::Refuse(Refused::TooMany)),
+                }
+                // A connection that speaks TLS does not come this way.
+                opening.handshake = Some(handshake::record(target, headers, client, false));
             }
-            // A connection that speaks TLS does not come this way.
-            opening.handshake = Some(handshake::record(target, headers, client, false));
-        }
-        Head::WebSocket(length, verdict)
+            Head::WebSocket(length, verdict)
+        })
+        .unwrap_or(Head::Http)
     }
 
     /// Gives a WebSocket to the shard that owns its session.

@@ -1,6 +1,6 @@
 //! Frames as a broken or hostile client may send them; whoever else is on the shard does not notice.
 
-use crate::harness::{Frame, Frames, Gateway, Opcode, Request, WEBSOCKET, WebSocket, connect, masked};
+use crate::harness::{Frame, Frames, Gateway, Http, Opcode, Request, WEBSOCKET, WebSocket, connect, masked};
 
 /// A gateway with a joined client on the only shard, who is to be unharmed.
 fn neighbourhood() -> (Gateway, WebSocket<std::net::TcpStream>) {
@@ -88,6 +88,35 @@ fn messages_over_the_limit_close_with_1009_before_they_have_come() {
         eprintln!("{name}");
         refuses(&gateway, &mut neighbour, bytes, 1009);
     }
+    gateway.assert_unharmed();
+}
+
+#[test]
+fn a_request_and_its_first_frames_may_come_in_any_two_pieces() {
+    let (mut gateway, mut neighbour) = neighbourhood();
+    let request = Request::upgrade(WEBSOCKET).bytes();
+    // A client that does not wait for the answer, as one behind a proxy may seem to.
+    let stream = [request, masked(0x81, b"40"), masked(0x89, b"ping")].concat();
+    let begun = (1..stream.len()).map(|split| {
+        let (first, second) = stream.split_at(split);
+        let mut http = Http::connect(gateway.client);
+        http.write(first);
+        (split, http, second)
+    });
+    let begun: Vec<_> = begun.collect();
+    // What the only shard answers now it has read behind all the first pieces.
+    neighbour.assert_alive();
+    for (split, mut http, second) in begun {
+        http.write(second);
+        let answer = http.answer();
+        assert_eq!(answer.status, 101, "split at {split}: {answer:?}");
+        let mut frames = Frames::after(http);
+        assert!(frames.text().starts_with("0{"), "split at {split}");
+        assert!(frames.text().starts_with("40{\"sid\":\""), "split at {split}");
+        assert_eq!(frames.frame(), Frame { opcode: Opcode::PONG, payload: b"ping".to_vec() });
+    }
+    neighbour.assert_alive();
+    gateway.expect_metric("roomcast_peer_faults_total", &[], 0.0);
     gateway.assert_unharmed();
 }
 
