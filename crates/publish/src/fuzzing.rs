@@ -1,4 +1,5 @@
-//! A door for the fuzz targets: a request in JSON, as far as the checks of the service. Nothing else comes in here.
+//! A door for the fuzz targets: requests in JSON and in Protobuf, as far as the checks of the service. Nothing else comes
+//! in here.
 
 use std::fmt::Debug;
 
@@ -9,6 +10,7 @@ use roomcast_proto::v1;
 use crate::config::PublishConfig;
 use crate::convert;
 use crate::http::{PATHS, json, methods};
+use crate::wire::{self, BatchRef, PublishRef};
 
 /// Reads `body` as the request of the rpc with this number, counted round; what it publishes, if it does and may.
 ///
@@ -29,7 +31,29 @@ pub fn request(rpc: usize, body: &[u8]) -> Option<Broadcast> {
         "CountSockets" => return read::<v1::CountSocketsRequest>(input, body).and(None),
         _ => return read::<v1::ServerSideEmitRequest>(input, body).and(None),
     };
-    convert::broadcast(message?, &PublishConfig::default()).ok()
+    convert::broadcast(&(&message?).into(), &PublishConfig::default()).ok()
+}
+
+/// Reads `bytes` as each request that is read without copies; what the first of them publishes, if it does and may.
+///
+/// # Panics
+/// When `prost` reads another thing.
+pub fn wire(bytes: &[u8]) -> Option<Broadcast> {
+    // As text: what is read borrows from different bytes.
+    let same = |expected: Result<String, prost::DecodeError>, read: Result<String, tonic::Status>| {
+        assert_eq!(read.ok(), expected.ok());
+    };
+    let expected = v1::PublishStreamRequest::decode(bytes);
+    let expected = expected.map(|request| format!("{:?}", PublishRef::from(&request)));
+    same(expected, wire::publish_stream_request(bytes, |read| format!("{read:?}")));
+    let expected = v1::PublishBatchRequest::decode(bytes);
+    let expected = expected.map(|request| format!("{:?}", BatchRef::from(&request)));
+    same(expected, wire::publish_batch_request(bytes, |read| format!("{read:?}")));
+    let expected = v1::PublishRequest::decode(bytes);
+    let expected = expected.map(|request| format!("{:?}", PublishRef::from(&request)));
+    same(expected, wire::publish_request(bytes, |read| format!("{read:?}")));
+    let broadcast = |read: PublishRef<'_>| convert::broadcast(&read.message?, &PublishConfig::default()).ok();
+    wire::publish_request(bytes, broadcast).ok().flatten()
 }
 
 fn read<T: Message + Default + PartialEq + Debug>(

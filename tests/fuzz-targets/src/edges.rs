@@ -126,3 +126,11 @@ pub(crate) fn publish_json(bytes: &[u8]) {
         clients_take(&broadcast);
     }
 }
+
+/// A request of the publish API in Protobuf, read where it lies: as `prost` reads it, and clients understand what it
+/// publishes.
+pub(crate) fn publish_wire(bytes: &[u8]) {
+    if let Some(broadcast) = publish::fuzzing::wire(bytes) {
+        clients_take(&broadcast);
+    }
+}

@@ -21,7 +21,7 @@ mod stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("websocket", stream::websocket),
     ("websocket_deflate", stream::deflate),
     ("websocket_extension", stream::extension),
@@ -40,6 +40,7 @@ pub const TARGETS: [Target; 19] = [
     ("proxy_header", edges::proxy_header),
     ("forwarded_for", edges::forwarded_for),
     ("publish_json", edges::publish_json),
+    ("publish_wire", edges::publish_wire),
     ("msgpack_packet", socket::msgpack),
 ];
 

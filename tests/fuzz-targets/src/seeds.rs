@@ -49,6 +49,14 @@ const REQUESTS: [&str; 10] = [
     r#"{"namespace":"/","event":"e","args":["\u00e9\ud83d\ude00"]}"#,
 ];
 
+/// A request with every field of a message, one with a key and a report, a batch, and one of a stream.
+const WIRE: [&[u8]; 4] = [
+    b"\n\x26\n\x01/\x12\x01r\x12\x01s\x1a\x01x\x22\x01e*\x11[1,2,\"\xc3\xa9\",null]2\x02\x01\x028\x01",
+    b"\n\x05\x22\x01e*\x00\x12\x03key\x18\x02",
+    b"\n\x03\x22\x01a\n\x07\x22\x01b*\x02[]\x18\x01",
+    b"\x08\x07\x12\x08\x22\x01e*\x03[1]\x1a\x01k\x20\x02",
+];
+
 /// Requests for a WebSocket, as browsers and Node write them, and broken ones.
 fn heads() -> Vec<Vec<u8>> {
     let targets =
@@ -151,6 +159,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "proxy_header" => proxy_headers(),
         "forwarded_for" => FORWARDED.iter().map(|value| value.as_bytes().to_vec()).collect(),
         "publish_json" => (0..REQUESTS.len()).map(|rpc| with(&[rpc as u8], REQUESTS[rpc].into())).collect(),
+        "publish_wire" => WIRE.iter().map(|request| request.to_vec()).collect(),
         "msgpack_packet" => msgpack_packets(&vectors.blobs),
         _ => programs(),
     }
