@@ -20,7 +20,7 @@ use crate::value::Value;
 ///
 /// # Errors
 /// [`WireFault`], with the key it is about; the caller closes the connection. Stricter than the reference: a
-/// namespace begins with its slash, nesting and attachments are limited, and beside attachments no map may look like a
+/// namespace begins with its slash and has no comma, which would end it for clients of JSON, nesting and attachments are limited, and beside attachments no map may look like a
 /// placeholder of one.
 ///
 /// Source: socket.io-msgpack-parser 3.0.2, `checkPacket`.
@@ -40,7 +40,7 @@ pub fn decode(message: &[u8], limits: &DecodeLimits) -> Result<Incoming<'static>
         Ok(())
     })?;
     let kind = kind.and_then(whole).and_then(packet_kind).ok_or(WireFault::WrongType("type"))?;
-    let namespace = nsp.and_then(Value::text).filter(|nsp| nsp.starts_with('/'));
+    let namespace = nsp.and_then(Value::text).filter(|nsp| nsp.starts_with('/') && !nsp.contains(','));
     let namespace = namespace.ok_or(WireFault::WrongType("nsp"))?.into_owned();
     let id = match id.filter(is_defined) {
         Some(id) => u64::try_from(whole(id).ok_or(WireFault::WrongType("id"))?).ok(),
@@ -202,6 +202,8 @@ mod tests {
         }
         check(r#"{"type":1}"#, WireFault::WrongType("nsp"));
         check(r#"{"type":1,"nsp":"a"}"#, WireFault::WrongType("nsp"));
+        // A client of JSON could not name it.
+        check(r#"{"type":1,"nsp":"/a,b"}"#, WireFault::WrongType("nsp"));
         check(r#"{"type":2,"nsp":"/","data":["e"],"id":null}"#, WireFault::WrongType("id"));
         check(r#"{"type":2,"nsp":"/","data":["e"],"id":1.5}"#, WireFault::WrongType("id"));
         for (kind, data) in [(0, "null"), (0, "[]"), (1, "null"), (2, "{}"), (3, "1"), (4, "[]")] {

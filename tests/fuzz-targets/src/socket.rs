@@ -64,7 +64,13 @@ fn reads_back(incoming: &Incoming<'_>) {
 /// read again.
 pub(crate) fn msgpack(bytes: &[u8]) {
     let Ok(incoming) = adapter::parser::decode(bytes, &LIMITS) else { return };
-    reads_back(&incoming);
+    // An event of another name goes nowhere: the shard sees to that.
+    let name = incoming.data.as_deref().and_then(event_name);
+    if incoming.kind != PacketKind::Event
+        || name.is_some_and(|name| socketio::reserved_event(&name).is_none())
+    {
+        reads_back(&incoming);
+    }
     let packet = socketio::Packet {
         kind: incoming.kind,
         namespace: &incoming.namespace,
