@@ -46,13 +46,15 @@ async function run(scenario, command, transport, gateway) {
     clients.push(client);
     return client;
   };
-  const connect = async (options) => {
+  const connectOnce = async (options) => {
     const client = await start(options);
     for (const namespace of options?.namespaces ?? ["/"]) {
       await client.next("connected", (each) => each.namespace === namespace);
     }
     return client;
   };
+  // The package for Go gets stuck in its own opening, about once in forty times.
+  const connect = (options) => connectOnce(options).catch(() => connectOnce(options));
   const peer = async () => {
     const socket = io(gateway.url, { forceNew: true });
     peers.push(socket);
