@@ -4,7 +4,8 @@
 //
 //   node --test --test-reporter=./compatibility.mjs --test-reporter-destination=../../docs/compatibility.md \
 //     node/scenarios.test.mjs browser/scenarios.test.mjs generations/node.test.mjs generations/browser.test.mjs \
-//     generations/mixed.test.mjs other-languages/other-languages.test.mjs
+//     generations/mixed.test.mjs generations/socketio-09.test.mjs generations/socketio-09-browser.test.mjs \
+//     other-languages/other-languages.test.mjs
 
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -79,6 +79,20 @@ export const V09 = {
   ],
 };
 
+/** What it does in Chromium, as the bundle that servers of its time gave to pages. */
+export const V09_PAGE = {
+  file: "generations/socketio-09-browser.test.mjs",
+  version: "0.9.16",
+  transports: ["websocket", "polling", "jsonp"],
+  scenarios: [
+    "chats_with_todays_clients_in_one_room",
+    "answers_what_a_back_end_asks",
+    "namespaces_share_a_session_and_nothing_else",
+    "stays_away_when_the_server_disconnects_it",
+    "chats_from_a_page_of_another_origin",
+  ],
+};
+
 /** The name of a test here, from which the table in docs/compatibility.md takes its columns. */
 export function testName(version, place, transport, scenario) {
   return `${version} ${place} ${transport}: ${scenario}`;
@@ -112,6 +126,9 @@ export function plan() {
   }
   for (const transport of V09.transports) {
     for (const name of V09.scenarios) add(V09.file, V09.version, "node", transport, name);
+  }
+  for (const transport of V09_PAGE.transports) {
+    for (const name of V09_PAGE.scenarios) add(V09_PAGE.file, V09_PAGE.version, "chromium", transport, name);
   }
   return tests;
 }
