@@ -22,5 +22,6 @@ mod sessions;
 mod shards;
 mod shutdown;
 mod slow;
+mod socketio_09;
 mod tls;
 mod websocket_frames;
