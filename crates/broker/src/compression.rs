@@ -13,11 +13,18 @@ pub(crate) struct Compressor {
 }
 
 /// The form in which one client gets its messages over WebSocket.
-pub(crate) struct Form<'a> {
-    dialect: Dialect,
-    /// If its messages may be compressed: what was agreed on, and what does it.
-    deflate: Option<(Deflate, &'a mut Compressor)>,
+///
+/// Two types and no flag: that a client may have compression costs those without it one branch per turn.
+pub(crate) trait Form {
+    /// The bytes of a message for this client. They are the same each time.
+    fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8];
 }
+
+/// Nothing is compressed.
+pub(crate) struct Plain(pub(crate) Dialect);
+
+/// Messages may be compressed: what was agreed on, and what does it.
+pub(crate) struct Deflated<'a>(pub(crate) Dialect, pub(crate) Deflate, pub(crate) &'a mut Compressor);
 
 impl Compressor {
     pub(crate) fn new(bytes_min: u32) -> Self {
@@ -37,18 +44,16 @@ impl Compressor {
     }
 }
 
-impl<'a> Form<'a> {
+impl Form for Plain {
     #[inline]
-    pub(crate) fn new(dialect: Dialect, deflate: Option<Deflate>, compressor: &'a mut Compressor) -> Self {
-        Self { dialect, deflate: deflate.map(|agreed| (agreed, compressor)) }
+    fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8] {
+        message.frames(self.0)
     }
+}
 
-    /// The bytes of a message for this client. They are the same each time.
-    #[inline]
-    pub(crate) fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8] {
-        match &mut self.deflate {
-            None => message.frames(self.dialect),
-            Some((agreed, compressor)) => message.deflated(self.dialect, *agreed, compressor),
-        }
+impl Form for Deflated<'_> {
+    fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8] {
+        let Self(dialect, agreed, compressor) = self;
+        message.deflated(*dialect, *agreed, compressor)
     }
 }

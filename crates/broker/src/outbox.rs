@@ -151,7 +151,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn flush<E>(
         &mut self,
-        mut form: Form<'_>,
+        mut form: impl Form,
         spares: &mut Spares,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Flushed, E> {
@@ -174,7 +174,7 @@ impl Outbox {
     #[inline(never)]
     fn flush_gathered<E>(
         &mut self,
-        mut form: Form<'_>,
+        mut form: impl Form,
         spares: &mut Spares,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Flushed, E> {
@@ -200,7 +200,7 @@ impl Outbox {
     fn write_gathered<E>(
         &self,
         head: &[u8],
-        form: &mut Form<'_>,
+        form: &mut impl Form,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Gathered, E> {
         // A plain loop: collecting a chain took 24 instructions more per delivery with eight in flight.
@@ -239,7 +239,7 @@ impl Outbox {
         }
     }
 
-    fn advance(&mut self, form: &mut Form<'_>, mut taken: usize, spares: &mut Spares) {
+    fn advance(&mut self, form: &mut impl Form, mut taken: usize, spares: &mut Spares) {
         while let Some(first) = &self.first {
             let left = form.frames(&first.message).len() - self.written as usize;
             if taken < left {
@@ -271,7 +271,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        compression::Compressor,
+        compression::Plain,
         dialect::{Dialect, Framing},
     };
 
@@ -297,17 +297,13 @@ mod tests {
     /// Flushes with a transport that takes `portion` bytes and then blocks.
     fn flush(outbox: &mut Outbox, portion: usize) -> (Vec<u8>, Flushed) {
         let (mut out, mut room) = (Vec::new(), portion);
-        let flushed = outbox.flush(
-            Form::new(DIALECT, None, &mut Compressor::new(0)),
-            &mut Spares::default(),
-            |slices| {
-                let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-                let taken = offered.len().min(room);
-                room -= taken;
-                out.extend_from_slice(&offered[..taken]);
-                Ok::<_, Infallible>(taken)
-            },
-        );
+        let flushed = outbox.flush(Plain(DIALECT), &mut Spares::default(), |slices| {
+            let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let taken = offered.len().min(room);
+            room -= taken;
+            out.extend_from_slice(&offered[..taken]);
+            Ok::<_, Infallible>(taken)
+        });
         (out, flushed.unwrap())
     }
 
@@ -329,14 +325,10 @@ mod tests {
     fn a_write_gathers_what_waits() {
         let mut calls = 0;
         let mut outbox = outbox(&["4"; 10]);
-        let flushed = outbox.flush(
-            Form::new(DIALECT, None, &mut Compressor::new(0)),
-            &mut Spares::default(),
-            |slices| {
-                calls += 1;
-                Ok::<_, Infallible>(slices.iter().map(|slice| slice.len()).sum())
-            },
-        );
+        let flushed = outbox.flush(Plain(DIALECT), &mut Spares::default(), |slices| {
+            calls += 1;
+            Ok::<_, Infallible>(slices.iter().map(|slice| slice.len()).sum())
+        });
         assert_eq!((flushed, calls), (Ok(Flushed::All), 1));
     }
 

@@ -271,12 +271,13 @@ fn check_order(header: &ClientHeader, progress: Progress, message_bytes_max: usi
         }
         Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
     }
-    let bytes_max = match header.is_compressed || progress.is_compressed {
-        true => compressed_bytes_max(message_bytes_max),
-        false => message_bytes_max,
-    };
-    if header.payload_len > bytes_max.saturating_sub(progress.bytes) {
-        return Err(Fault::TooBig);
+    // Few messages come near the limit: whether this one is compressed matters only then.
+    if header.payload_len > message_bytes_max.saturating_sub(progress.bytes) {
+        let is_compressed = header.is_compressed || progress.is_compressed;
+        let bytes_max = compressed_bytes_max(message_bytes_max);
+        if !is_compressed || header.payload_len > bytes_max.saturating_sub(progress.bytes) {
+            return Err(Fault::TooBig);
+        }
     }
     Ok(())
 }

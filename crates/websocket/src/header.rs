@@ -74,8 +74,9 @@ impl ClientHeader {
     #[inline]
     pub(crate) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<Self>, Fault> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        let reserved = if deflate { RESERVED & !COMPRESSED } else { RESERVED };
-        if first & reserved != 0 {
+        // Nearly no frame has any of these bits: what they mean is looked at apart.
+        let is_compressed = first & RESERVED != 0;
+        if is_compressed && (first & RESERVED != COMPRESSED || !deflate) {
             return Err(Fault::Protocol("reserved bit set"));
         }
         if second & 0x80 == 0 {
@@ -83,7 +84,6 @@ impl ClientHeader {
         }
         let is_final = first & 0x80 != 0;
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(Fault::Protocol("unknown opcode"))?;
-        let is_compressed = first & COMPRESSED != 0;
         if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
             return Err(Fault::Protocol("compression marked elsewhere than on a first frame"));
         }

@@ -6,7 +6,7 @@ use engineio::{CloseReason, Expired, Transport};
 
 use super::{LINK_KEY, Shard, calls::CALLS_KEY, polling::ProbeAnswer};
 use crate::{
-    compression::Form,
+    compression::{Deflated, Plain},
     dialect::{Dialect, Framing},
     io::{ConnectionKey, Happening, LinkId, Sink},
     outbox::Flushed,
@@ -159,12 +159,18 @@ impl Shard {
             _ => return,
         };
         let bytes_out = &mut self.counters.bytes_out;
-        let form = Form::new(connection.dialect, connection.deflate, &mut self.compressor);
-        let flushed = connection.outbox.flush(form, &mut self.spares, |slices| {
+        let write = |slices: &[IoSlice<'_>]| {
             let taken = sink.write(link, slices)?;
             *bytes_out += taken as u64;
             Ok::<_, std::io::Error>(taken)
-        });
+        };
+        let flushed = match connection.deflate {
+            None => connection.outbox.flush(Plain(connection.dialect), &mut self.spares, write),
+            Some(agreed) => {
+                let form = Deflated(connection.dialect, agreed, &mut self.compressor);
+                connection.outbox.flush(form, &mut self.spares, write)
+            }
+        };
         match flushed {
             Ok(Flushed::All) if connection.closing_by.is_none() => {}
             Ok(Flushed::All) => self.cut_off(index, CloseReason::ForcedClose),
