@@ -106,7 +106,6 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
     node.arg("--test")
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap"])
         .arg(format!("--test-reporter-destination={}", report.display()))
-        .args(suites)
         .env("ROOMCAST_GATEWAY", workspace::gateway("debug"))
         .env("ROOMCAST_OTHER_LANGUAGES", languages::bin())
         .env("ROOMCAST_PYTHON_BIN", crate::stubs::python_bin())
@@ -116,6 +115,8 @@ fn node_tests(name: &str, scope: Scope) -> Tally {
         let destination = format!("--test-reporter-destination={}", table.display());
         node.args(["--test-reporter=./compatibility.mjs", &destination]);
     }
+    // What stands behind the first file is taken for a file.
+    node.args(suites);
     if scope == Scope::Long {
         node.env("LONG", "1");
     }

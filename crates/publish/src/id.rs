@@ -47,7 +47,7 @@ impl MessageId {
 impl FromStr for MessageId {
     type Err = ();
 
-    /// Reads what [`MessageId::fmt`] writes, and nothing else.
+    /// Reads the text of an id as it is written, and nothing else.
     fn from_str(text: &str) -> Result<Self, ()> {
         let digit = |number: u128, character: u8| {
             let digit = ALPHABET.iter().position(|known| *known == character).ok_or(())?;
