@@ -47,6 +47,8 @@ pub(crate) struct Members {
     listing: Option<QueryId>,
     /// The numbers whose leases are being read.
     reading: Option<(QueryId, Vec<String>)>,
+    /// Numbers of the set that had no lease when they were last read.
+    without_lease: Vec<String>,
     /// How often the leases have been read.
     readings: u64,
     /// How often they have to be.
@@ -72,6 +74,7 @@ impl Members {
             due: None,
             listing: None,
             reading: None,
+            without_lease: Vec::new(),
             readings: 0,
             wanted_readings: 0,
             conflict: false,
@@ -239,9 +242,13 @@ impl Members {
                 conflict = Some(peer);
             }
         }
-        for number in gone {
-            outputs.push_back(Output::Query(query_id(), Query::RemoveMember(self.set.clone(), number)));
+        // Of a node that begins the set may tell before its lease does: they can lie on two masters. Taken out of the
+        // set, it would not be asked before its next sign of life.
+        for number in gone.iter().filter(|number| self.without_lease.contains(number)) {
+            let remove = Query::RemoveMember(self.set.clone(), number.clone());
+            outputs.push_back(Output::Query(query_id(), remove));
         }
+        self.without_lease = gone;
         let was_conflict = std::mem::replace(&mut self.conflict, conflict.is_some());
         if let Some(peer) = conflict.filter(|_| !was_conflict) {
             outputs.push_back(Output::Happening(Happening::NodeNumberTaken(peer)));
@@ -254,5 +261,60 @@ impl Members {
 
     fn key(&self, number: &str) -> String {
         format!("{}{number}", self.key_prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio::DecodeLimits;
+
+    use super::*;
+    use crate::config::{Family, ListenMode};
+
+    fn members() -> Members {
+        Members::new(&ClusterConfig {
+            family: Family::Classic,
+            prefix: "socket.io".into(),
+            listen: ListenMode::Exact,
+            linger: Duration::ZERO,
+            lease: Duration::from_secs(8),
+            node: 1,
+            name: "gateway-1".into(),
+            address: None,
+            decode_limits: DecodeLimits::default(),
+        })
+    }
+
+    /// Has the leases read once, with node 2 in the set; the numbers that are then taken out of it.
+    fn read_once(members: &mut Members, lease_of_2: Option<&Peer>) -> Vec<String> {
+        let mut outputs = VecDeque::new();
+        let mut ids = 0;
+        let mut next = || {
+            ids += 1;
+            QueryId(ids)
+        };
+        members.refresh(&mut next, &mut outputs);
+        let listing = members.listing.expect("the set is read");
+        members.handle_reply(listing, &Reply::Members(vec!["2".into()]), &mut next, &mut outputs);
+        let (reading, _) = members.reading.clone().expect("its leases are read");
+        let value = lease_of_2.map(|peer| serde_json::to_vec(peer).unwrap().into());
+        members.handle_reply(reading, &Reply::Values(vec![value]), &mut next, &mut outputs);
+        let removed = outputs.into_iter().filter_map(|output| match output {
+            Output::Query(_, Query::RemoveMember(_, number)) => Some(number),
+            _ => None,
+        });
+        removed.collect()
+    }
+
+    #[test]
+    fn a_node_whose_place_in_the_set_is_seen_before_its_lease_keeps_it() {
+        let mut members = members();
+        let peer =
+            Peer { node: 2, name: "gateway-2".into(), address: None, namespaces: Some(vec!["/".into()]) };
+        assert!(read_once(&mut members, None).is_empty());
+        assert!(read_once(&mut members, Some(&peer)).is_empty());
+        assert_eq!(members.in_namespace("/").collect::<Vec<_>>(), [&peer]);
+        assert!(read_once(&mut members, None).is_empty());
+        assert_eq!(read_once(&mut members, None), ["2"], "its lease has run out");
     }
 }
