@@ -1,11 +1,12 @@
 // A reporter of node:test that writes docs/compatibility.md from the tests that ran: which client does what on
-// which transport, and the file that proves it. A test takes part by its name, `<version> <place> <transport>:
-// <scenario>`; without a version it is the current one. From this folder, with all packages installed:
+// which transport, and the file that proves it. A test takes part by its name, `<version> <parser> <place>
+// <transport>: <scenario>`; without a version it is the current one, without a parser the usual.
+// From this folder, with all packages installed:
 //
 //   node --test --test-reporter=./compatibility.mjs --test-reporter-destination=../../docs/compatibility.md \
-//     node/scenarios.test.mjs browser/scenarios.test.mjs generations/node.test.mjs generations/browser.test.mjs \
-//     generations/mixed.test.mjs generations/socketio-09.test.mjs generations/socketio-09-browser.test.mjs \
-//     other-languages/other-languages.test.mjs
+//     node/scenarios.test.mjs node/msgpack.test.mjs browser/scenarios.test.mjs generations/node.test.mjs \
+//     generations/browser.test.mjs generations/mixed.test.mjs generations/socketio-09.test.mjs \
+//     generations/socketio-09-browser.test.mjs other-languages/other-languages.test.mjs
 
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,8 +15,9 @@ import { CURRENT } from "./generations/plan.mjs";
 import { LANGUAGES } from "./other-languages/plan.mjs";
 
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
-const NAME = /^(?:(?<version>\d[\d., ]*) )?(?<place>[a-z]+) (?<transport>[a-z]+): (?<scenario>\w+)$/;
+const NAME = /^(?:(?<version>\d[\d., ]*) )?(?:(?<parser>msgpack) )?(?<place>[a-z]+) (?<transport>[a-z]+): (?<scenario>\w+)$/;
 const COLUMNS = ["websocket", "polling", "upgrade", "jsonp"];
+const PARSERS = { msgpack: " with socket.io-msgpack-parser" };
 const PLACES = { node: "Node", chromium: "Chromium", rust: "Rust", go: "Go", python: "Python" };
 
 const HEAD = `# Clients that work
@@ -24,8 +26,10 @@ Written by tests from their own results: \`tests/clients/compatibility.mjs\` say
 scenario of a test, whose name says what is promised; \`yes\` is a test that passed, \`FAILED\` one that did not, and
 \`-\` that the scenario is not run there. \`upgrade\` is polling that moves on to WebSocket.
 
-Clients 1.x and 2.x need \`engine.allow_eio3\`; 1.3 is the one in dpd-clientlib 1.0.0. Two limits are the clients' own,
-with every server:
+Clients 1.x and 2.x need \`engine.allow_eio3\`, and 0.9 needs \`engine.allow_socketio_09\`; 1.3 is the one in dpd-clientlib
+1.0.0. Clients with \`socket.io-msgpack-parser\` need a gateway with \`client.parser = "msgpack"\`, which serves no others;
+\`tests/cluster/msgpack.test.mjs\` has them in one cluster with gateways and Node servers that speak JSON. A date that a
+Node server sends is text to them, as to clients with JSON. Two limits are the clients' own, with every server:
 
 - 1.x says the id of the root in every namespace; the server's is \`/chat#\` and that id, as for 2.x.
 - 2.x in a browser sends at most about 100 kB of binary in one attachment over JSONP.
@@ -52,10 +56,10 @@ export function render(results) {
   for (const { file, name, passed } of results) {
     const groups = NAME.exec(name)?.groups;
     if (!groups) continue;
-    const { version = CURRENT, place, transport, scenario } = groups;
+    const { version = CURRENT, parser, place, transport, scenario } = groups;
     if (!(place in PLACES)) continue;
     const client = LANGUAGES.find(({ language }) => language === place)?.name ?? "socket.io-client";
-    const title = `${client} ${version} in ${PLACES[place]}`;
+    const title = `${client} ${version}${PARSERS[parser] ?? ""} in ${PLACES[place]}`;
     const section = entry(sections, title, () => ({ file, rows: new Map() }));
     entry(section.rows, scenario, () => new Map()).set(transport, passed ? "yes" : "FAILED");
   }

@@ -51,7 +51,8 @@ export const OPERATIONS = [
   { name: "one socket", needs: ["emit"], run: oneSocket },
   { name: "dates, undefined, NaN, numbers, text", needs: ["values"], run: values },
   { name: "200 messages in order, once each", needs: ["emit"], run: order },
-  { name: "a client's event is relayed to its rooms", needs: ["serve"], run: relay },
+  { name: "a client's event is relayed to its rooms", needs: ["serve"], run: relay.bind(null, ["from a client", 7]) },
+  { name: "a client's bytes are relayed to its rooms", needs: ["serve", "binary"], run: relay.bind(null, NESTED_BYTES) },
   { name: "broadcast with acknowledgement: all answer", needs: ["call"], run: callAll },
   { name: "broadcast with acknowledgement: bytes are answered", needs: ["call"], run: callBytes },
   { name: "broadcast with acknowledgement: some are silent", needs: ["call"], run: callSilent },
@@ -105,12 +106,12 @@ async function order(cluster, publisher) {
   }
 }
 
-async function relay(cluster, server) {
+async function relay(args, cluster, server) {
   const event = cluster.fresh("relayed");
   const sender = cluster.of(server).find(({ role }) => role === "b");
-  await sender.ask(event, "from a client", 7);
+  await sender.ask(event, ...args);
   await cluster.fence(server);
-  cluster.assertGot(event, ["from a client", 7], (each) => each !== sender && each.isIn(["r1", "r2"]));
+  cluster.assertGot(event, args, (each) => each !== sender && each.isIn(["r1", "r2"]));
 }
 
 async function call(cluster, publisher, prefix, message, answerOf) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engineio::{EngineConfig, Expired, Lane, PacketKind, PeerFault, Reaction, Transport, v09};
+use engineio::{EngineConfig, Expired, Lane, PacketKind, PeerFault, Pushing, Reaction, Transport, v09};
 
 use crate::dialect::Wire;
 
@@ -80,24 +80,10 @@ impl Session {
         matches!(self, Self::Engine(session) if session.release_poll())
     }
 
-    pub(crate) fn handle_push(&mut self) -> Result<(), PeerFault> {
+    pub(crate) fn pushing(&mut self) -> &mut Pushing {
         match self {
-            Self::Engine(session) => session.handle_push(),
-            Self::V09(session) => session.handle_push(),
-        }
-    }
-
-    pub(crate) fn push_running(&self) -> bool {
-        match self {
-            Self::Engine(session) => session.push_running(),
-            Self::V09(session) => session.push_running(),
-        }
-    }
-
-    pub(crate) fn push_ended(&mut self) {
-        match self {
-            Self::Engine(session) => session.push_ended(),
-            Self::V09(session) => session.push_ended(),
+            Self::Engine(session) => session.pushing(),
+            Self::V09(session) => session.pushing(),
         }
     }
 

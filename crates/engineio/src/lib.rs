@@ -10,6 +10,7 @@ mod lenient_base64;
 mod packet;
 mod payload;
 mod payload_encoder;
+mod pushing;
 mod session;
 mod sid;
 mod timer;
@@ -24,6 +25,7 @@ pub use jsonp::wrap_jsonp;
 pub use packet::{Data, Packet, PacketKind};
 pub use payload::{BodyForm, Packets, decode_body};
 pub use payload_encoder::PayloadEncoder;
+pub use pushing::Pushing;
 pub use session::{Expired, Lane, Reaction, Session};
 pub use sid::{Owner, SESSION_ID_CHARS, SessionId, SidKey};
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    CloseReason, EngineConfig, PacketKind, PeerFault, Revision, Transport,
+    CloseReason, EngineConfig, PacketKind, PeerFault, Pushing, Revision, Transport,
     timer::{Timer, Timers},
 };
 
@@ -34,7 +34,7 @@ pub struct Session {
     state: State,
     heartbeat: Heartbeat,
     poll_waiting: bool,
-    push_running: bool,
+    pushing: Pushing,
     timers: Timers,
 }
 
@@ -110,7 +110,7 @@ impl Session {
             },
             heartbeat: Heartbeat::Pause,
             poll_waiting: false,
-            push_running: false,
+            pushing: Pushing::default(),
             timers: Timers::default(),
         };
         session.restart_heartbeat(config, now);
@@ -261,26 +261,9 @@ impl Session {
         self.poll_waiting && matches!(self.state, State::Probing { confirmed: true } | State::WebSocket)
     }
 
-    /// A push begins; its body is still to come.
-    ///
-    /// # Errors
-    /// [`PeerFault::Overlap`] if another one is running: the session is to be closed.
-    pub fn handle_push(&mut self) -> Result<(), PeerFault> {
-        if self.push_running {
-            return Err(PeerFault::Overlap("push"));
-        }
-        self.push_running = true;
-        Ok(())
-    }
-
-    /// Whether the body of a push is still coming.
-    pub fn push_running(&self) -> bool {
-        self.push_running
-    }
-
-    /// The running push has ended, well or not.
-    pub fn push_ended(&mut self) {
-        self.push_running = false;
+    /// The push that the client may be sending.
+    pub fn pushing(&mut self) -> &mut Pushing {
+        &mut self.pushing
     }
 
     /// A WebSocket has been opened for this polling session. False if one is there already: then the
@@ -467,10 +450,10 @@ mod tests {
         let (mut session, ..) = session(Revision::V4, Transport::Polling);
         assert_eq!(session.handle_poll(), Ok(()));
         assert_eq!(session.handle_poll(), Err(PeerFault::Overlap("poll")));
-        assert_eq!(session.handle_push(), Ok(()));
-        assert_eq!(session.handle_push(), Err(PeerFault::Overlap("push")));
-        session.push_ended();
-        assert_eq!(session.handle_push(), Ok(()));
+        assert_eq!(session.pushing().begin(), Ok(()));
+        assert_eq!(session.pushing().begin(), Err(PeerFault::Overlap("push")));
+        session.pushing().end();
+        assert_eq!(session.pushing().begin(), Ok(()));
     }
 
     #[test]

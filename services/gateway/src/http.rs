@@ -303,6 +303,7 @@ impl Service {
             return match (self.owner_of(sid), transport) {
                 (Ownership::Nobody, _) => Err(HttpFault::SessionUnknown),
                 (_, Transport::WebSocket) => Err(HttpFault::BadRequest),
+                _ if self.is_foreign(request) => Err(HttpFault::Forbidden),
                 (Ownership::Here(sid, shard), Transport::Polling) => Ok(Wanted::Session(sid, shard)),
                 (Ownership::Node(node), Transport::Polling) => Ok(Wanted::SessionOf(node)),
             };
@@ -317,17 +318,19 @@ impl Service {
         if transport == Transport::WebSocket {
             return Err(HttpFault::BadRequest);
         }
-        let origin = request.headers().get(header::ORIGIN);
-        let foreign = |origin: &http::HeaderValue| {
-            self.context.client.refuses_origin(&String::from_utf8_lossy(origin.as_bytes()))
-        };
-        if origin.is_some_and(foreign) {
+        if self.is_foreign(request) {
             return Err(HttpFault::Forbidden);
         }
         if query.revision == engineio::Revision::V3 && !self.engine.allow_eio3 {
             return Err(HttpFault::UnsupportedVersion);
         }
         Ok(Wanted::Handshake)
+    }
+
+    /// Whether a page that may have no session here has sent this request.
+    fn is_foreign(&self, request: &Request<Incoming>) -> bool {
+        let origin = request.headers().get(header::ORIGIN);
+        self.context.client.refuses_origin(origin.map(http::HeaderValue::as_bytes))
     }
 
     fn refuse_tls(&self, error: String) {

@@ -14,7 +14,10 @@ use crate::{config::ClientConfig, http::cors, inbox::Ownership};
 pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
+    /// The first line of a header.
     pub(crate) header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// All lines of a header.
+    pub(crate) lines: &'a dyn Fn(&str) -> Vec<&'a [u8]>,
 }
 
 /// What is to be done with an upgrade request.
@@ -101,7 +104,6 @@ pub(crate) fn judge(
     if query.transport.is_none_or(|transport| !engine.allows(transport)) {
         return fault(HttpFault::TransportUnknown);
     }
-    let origin = (request.header)("origin");
     let owner = query.sid.as_deref().map(owner_of);
     if owner == Some(Ownership::Nobody) {
         return fault(HttpFault::SessionUnknown);
@@ -109,19 +111,17 @@ pub(crate) fn judge(
     if query.transport != Some(Transport::WebSocket) {
         return fault(HttpFault::BadRequest);
     }
+    if client.refuses_origin((request.header)("origin")) {
+        return fault(HttpFault::Forbidden);
+    }
     let probe = match owner {
         Some(Ownership::Here(sid, shard)) => Some((sid, shard)),
         // The rest is the owner's to judge.
         Some(Ownership::Node(node)) => return Verdict::Elsewhere(node),
         Some(Ownership::Nobody) | None => None,
     };
-    if probe.is_none() {
-        if query.revision == Revision::V3 && !engine.allow_eio3 {
-            return fault(HttpFault::UnsupportedVersion);
-        }
-        if origin.is_some_and(|origin| client.refuses_origin(&String::from_utf8_lossy(origin))) {
-            return fault(HttpFault::Forbidden);
-        }
+    if probe.is_none() && query.revision == Revision::V3 && !engine.allow_eio3 {
+        return fault(HttpFault::UnsupportedVersion);
     }
     let deflate = client.websocket_compression.then(|| offered_deflate(request)).flatten();
     let greeting = match switching_protocols(request, client, deflate) {
@@ -137,7 +137,7 @@ pub(crate) fn judge(
     }
 }
 
-/// Judges the request for a WebSocket of Socket.IO 0.9. Its origin was judged with its handshake.
+/// Judges the request for a WebSocket of Socket.IO 0.9.
 fn judge_09(
     request: &UpgradeRequest<'_>,
     asked: v09::Request<'_>,
@@ -151,6 +151,9 @@ fn judge_09(
     };
     if !engine.allows(Transport::WebSocket) {
         return fault(HttpFault::TransportUnknown);
+    }
+    if client.refuses_origin((request.header)("origin")) {
+        return fault(HttpFault::Forbidden);
     }
     let owner = owner_of(sid);
     if let Ownership::Node(node) = owner {
@@ -167,10 +170,12 @@ fn judge_09(
     }
 }
 
-/// What can be agreed on of the compression that the client offers, in the first header of that name.
+/// What can be agreed on of the compression that the client offers. Its lines are one list.
+///
+/// Source: RFC 6455 section 9.1.
 fn offered_deflate(request: &UpgradeRequest<'_>) -> Option<Deflate> {
-    let offers = (request.header)("sec-websocket-extensions")?;
-    Deflate::negotiate(std::str::from_utf8(offers).ok()?)
+    let lines = (request.lines)("sec-websocket-extensions");
+    lines.into_iter().find_map(|offers| Deflate::negotiate(std::str::from_utf8(offers).ok()?))
 }
 
 /// The 101 answer.
@@ -225,7 +230,10 @@ mod tests {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let find =
             |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.as_bytes());
-        let request = UpgradeRequest { path, query, header: &find };
+        let lines = |name: &str| {
+            headers.iter().filter(|header| header.0 == name).map(|header| header.1.as_bytes()).collect()
+        };
+        let request = UpgradeRequest { path, query, header: &find, lines: &lines };
         judge(&request, client, &EngineConfig::default(), |sid| match sid {
             "foreign" => Ownership::Node(2),
             _ => Ownership::Nobody,
@@ -284,6 +292,12 @@ mod tests {
     fn a_session_of_another_gateway_is_its_to_judge_unless_nobody_would_take_the_request() {
         let foreign = verdict("/socket.io/?EIO=4&transport=websocket&sid=foreign", &[]);
         assert!(matches!(foreign, Verdict::Elsewhere(2)), "{foreign:?}");
+        // A page that may have no session may not have it here either.
+        let evil = ("origin", "https://evil.example");
+        assert_eq!(
+            refusal("/socket.io/?EIO=4&transport=websocket&sid=foreign", &[KEY, VERSION, evil]),
+            Some(Refused::Fault(HttpFault::Forbidden))
+        );
         assert_eq!(
             refusal("/socket.io/?EIO=4&transport=polling&sid=foreign", &[KEY, VERSION]),
             Some(Refused::Fault(HttpFault::BadRequest))

@@ -106,6 +106,7 @@ export function plan() {
   for (const transport of USUAL) {
     for (const { name } of SCENARIOS) {
       tests.push({ file: "node/scenarios.test.mjs", name: `node ${transport}: ${name}` });
+      tests.push({ file: "node/msgpack.test.mjs", name: `msgpack node ${transport}: ${name}` });
       tests.push({ file: "browser/scenarios.test.mjs", name: `chromium ${transport}: ${name}` });
     }
     for (const generation of GENERATIONS) {

@@ -36,17 +36,22 @@ export class GatewayParticipant {
   #gateway;
   #calls;
 
-  /** Starts a gateway with `--dev` on this Redis; `mode`: of the sharded adapter; `env`: further variables. */
-  static async start(name, { redis, adapter = "redis", mode, env = {} }) {
+  /**
+   * Starts a gateway with `--dev` on this Redis; `mode`: of the sharded adapter; `parser`: of its clients; `env`:
+   * further variables.
+   */
+  static async start(name, { redis, adapter = "redis", mode, parser, env = {} }) {
     const variables = { ROOMCAST__ADAPTER__KIND: adapter, ROOMCAST__REDIS__URL: redis.url, ROOMCAST__NODE__NAME: name };
     if (mode) variables.ROOMCAST__ADAPTER__MODE = mode;
+    if (parser) variables.ROOMCAST__CLIENT__PARSER = parser;
     const gateway = await startGateway({ env: { ...variables, ...env } });
-    return new GatewayParticipant(name, gateway);
+    return new GatewayParticipant(name, gateway, parser);
   }
 
   /** `gateway`: the process, as the harness started it. */
-  constructor(name, gateway) {
+  constructor(name, gateway, parser) {
     this.name = name;
+    this.parser = parser;
     this.#gateway = gateway;
     this.#calls = connectPublisher(gateway.grpcAddress);
   }

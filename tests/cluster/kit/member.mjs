@@ -2,6 +2,7 @@
 
 import { io as connect4 } from "socket.io-client";
 import connect2 from "socket.io-client-2";
+import msgpack from "socket.io-msgpack-parser";
 
 import { within } from "../../clients/deadline.mjs";
 
@@ -17,14 +18,14 @@ export class Member {
   /** The rooms it is meant to be in, its own not among them: kept true by the cells. */
   rooms = new Set();
 
-  /** Connects a client of the generation that `server` serves, and joins `rooms`. */
+  /** Connects a client of the generation and with the parser that `server` serves, and joins `rooms`. */
   static async connect(server, role, { rooms = [], silent = false, namespace = "/" } = {}) {
     const options = { transports: ["websocket"], forceNew: true, reconnection: false };
     const url = server.url + namespace;
     const socket =
       server.client === 2
         ? connect2(url, { ...options, query: { role } })
-        : connect4(url, { ...options, auth: { role } });
+        : connect4(url, { ...options, auth: { role }, ...(server.parser === "msgpack" ? { parser: msgpack } : {}) });
     const member = new Member(server, role, socket, silent);
     await within(connected(socket), `${member.name} connects`);
     for (const room of rooms) await member.join(room);

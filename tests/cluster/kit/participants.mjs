@@ -44,15 +44,16 @@ class NodeParticipant {
   static async start(name, { kind, redis, ...more }) {
     const options = { name, url: redis.url, urls: redis.urls, port: redis.port, ...more };
     const child = await NodeChild.start(name, FOLDER + KINDS[kind].script, options);
-    return new NodeParticipant(name, kind, child);
+    return new NodeParticipant(name, kind, more.parser, child);
   }
 
-  constructor(name, kind, child) {
+  constructor(name, kind, parser, child) {
     this.name = name;
     this.kind = kind;
     this.can = new Set(KINDS[kind].can);
     /** Generation of the clients that it serves. */
     this.client = KINDS[kind].client;
+    this.parser = parser;
     this.#child = child;
   }
 

@@ -1,9 +1,11 @@
-// Node's server, socket.io 4, with @socket.io/redis-adapter: classic, or sharded in one of its three modes.
+// Node's server, socket.io 4, with @socket.io/redis-adapter: classic, or sharded in one of its three modes;
+// with the usual parser, or that of MessagePack.
 
 import http from "node:http";
 
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Server } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
 
 import { serveClients } from "./clients.mjs";
 import { options, serve } from "./control.mjs";
@@ -15,7 +17,8 @@ const adapter =
     ? createShardedAdapter(publishing, subscribing, { subscriptionMode: options.mode })
     : createAdapter(publishing, subscribing);
 const web = http.createServer();
-const io = new Server(web, { adapter, serveClient: false });
+const parser = options.parser === "msgpack" ? { parser: msgpack } : {};
+const io = new Server(web, { adapter, serveClient: false, ...parser });
 
 /** What other servers emitted to this one: [event, ...args]. */
 const heard = [];

@@ -61,12 +61,12 @@ impl Owner {
                 true
             }
             6 => {
-                let runs = self.session.push_running();
-                assert_eq!(self.session.handle_push().is_err(), runs, "one push at a time");
+                let runs = self.session.pushing().is_running();
+                assert_eq!(self.session.pushing().begin().is_err(), runs, "one push at a time");
                 !runs
             }
             7 => {
-                self.session.push_ended();
+                self.session.pushing().end();
                 true
             }
             8 => {

@@ -238,9 +238,9 @@ impl Shard {
     /// The session is over for everyone but its transport.
     fn end_session(&mut self, index: u32, reason: CloseReason) {
         self.end_sockets(index);
-        let connection = &self.connections[index as usize];
-        let transport = connection.session.transport();
-        if connection.session.push_running() {
+        let session = &mut self.connections[index as usize].session;
+        let transport = session.transport();
+        if session.pushing().is_running() {
             self.outputs.push_back(Output::CutPush(self.key(index)));
         }
         self.happening(Happening::SessionClosed(transport, reason));

@@ -105,7 +105,7 @@ impl Shard {
             return Err(Refusal::Fault(HttpFault::SessionUnknown));
         }
         let key = ConnectionKey { index, generation: connection.generation };
-        match connection.session.handle_push() {
+        match connection.session.pushing().begin() {
             Ok(()) => Ok(key),
             Err(fault) => {
                 self.handle_fault(index, Lane::Main, fault, now);
@@ -117,7 +117,7 @@ impl Shard {
     /// A push has ended without a body to use: too large (the session lives), or cut (it does not).
     pub fn push_failed(&mut self, key: ConnectionKey, cut: bool, now: Instant) {
         let Some(index) = self.index_of(key) else { return };
-        self.connections[index as usize].session.push_ended();
+        self.connections[index as usize].session.pushing().end();
         if cut {
             self.close(index, CloseReason::TransportError, now);
         }
@@ -137,7 +137,7 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let index = self.index_of(key).ok_or(Refusal::Fault(HttpFault::SessionUnknown))?;
         let connection = &mut self.connections[index as usize];
-        connection.session.push_ended();
+        connection.session.pushing().end();
         if connection.closing_by.is_some() {
             // It was closed while the body was coming; a CONNECT in it would join and never leave.
             return Err(Refusal::Fault(HttpFault::SessionUnknown));

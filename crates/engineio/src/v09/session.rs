@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{CloseReason, EngineConfig, Expired, PacketKind, PeerFault, Reaction, Transport};
+use crate::{CloseReason, EngineConfig, Expired, PacketKind, Pushing, Reaction, Transport};
 
 /// One session, from its handshake.
 ///
@@ -22,7 +22,7 @@ use crate::{CloseReason, EngineConfig, Expired, PacketKind, PeerFault, Reaction,
 #[derive(Debug)]
 pub struct Session {
     state: State,
-    push_running: bool,
+    pushing: Pushing,
     /// When something is to be done next.
     deadline: Instant,
     /// When the next poll has to be here, if there is no WebSocket.
@@ -44,7 +44,7 @@ impl Session {
     /// A session that nobody has opened a transport for.
     pub fn handshaken(config: &EngineConfig, now: Instant) -> Self {
         let lost_at = now + patience(config);
-        Self { state: State::Handshaken, push_running: false, deadline: lost_at, lost_at }
+        Self { state: State::Handshaken, pushing: Pushing::default(), deadline: lost_at, lost_at }
     }
 
     /// The transport in force; polling as long as there is none.
@@ -96,26 +96,9 @@ impl Session {
         free
     }
 
-    /// A push begins; its body is still to come.
-    ///
-    /// # Errors
-    /// [`PeerFault::Overlap`] if another one is running, which no client lets happen.
-    pub fn handle_push(&mut self) -> Result<(), PeerFault> {
-        if self.push_running {
-            return Err(PeerFault::Overlap("push"));
-        }
-        self.push_running = true;
-        Ok(())
-    }
-
-    /// Whether the body of a push is still coming.
-    pub fn push_running(&self) -> bool {
-        self.push_running
-    }
-
-    /// The running push has ended, well or not.
-    pub fn push_ended(&mut self) {
-        self.push_running = false;
+    /// The push that the client may be sending.
+    pub fn pushing(&mut self) -> &mut Pushing {
+        &mut self.pushing
     }
 
     /// What is due at `now`.

@@ -34,8 +34,8 @@ pub(crate) struct ClientConfig {
     pub(crate) websocket_compression: bool,
     /// Shortest message that is compressed on its way to WebSockets, in bytes. Default 1024.
     pub(crate) websocket_compression_min_bytes: u32,
-    /// Whether an origin that `cors.origins` does not allow is refused before a session is made; without
-    /// effect while `cors.origins` is empty. Default true.
+    /// Whether requests with an `Origin` that `cors.origins` does not allow are refused, before a session is made and
+    /// for one that exists; without effect while `cors.origins` is empty. Default true.
     pub(crate) refuse_foreign_origins: bool,
     /// Directory with the client bundle (`socket.io.js` and so on), served under `path`. Default: none is served.
     pub(crate) bundle_dir: Option<PathBuf>,
@@ -103,11 +103,12 @@ impl ClientConfig {
         path.strip_prefix(self.path.trim_end_matches('/'))?.strip_prefix('/')
     }
 
-    /// Whether a request with this `Origin` header is refused before a session is made.
+    /// Whether a request with this `Origin` header is refused, be it for a new session or for one that exists.
     ///
     /// There is no exception for an origin that equals the `Host` header: DNS rebinding makes them equal.
-    pub(crate) fn refuses_origin(&self, origin: &str) -> bool {
-        self.refuse_foreign_origins && !self.cors.origins.is_empty() && !self.cors.allows(origin)
+    pub(crate) fn refuses_origin(&self, origin: Option<&[u8]>) -> bool {
+        let judges = self.refuse_foreign_origins && !self.cors.origins.is_empty();
+        judges && origin.is_some_and(|origin| !self.cors.allows(&String::from_utf8_lossy(origin)))
     }
 }
 
@@ -266,11 +267,11 @@ mod tests {
     #[test]
     fn foreign_origins_are_refused_only_when_origins_are_set() {
         let mut client = ClientConfig::default();
-        assert!(!client.refuses_origin("https://evil.test"));
+        assert!(!client.refuses_origin(Some(b"https://evil.test")));
         client.cors.origins = vec!["https://app.example.com".into()];
-        assert!(client.refuses_origin("https://evil.test"));
-        assert!(!client.refuses_origin("https://app.example.com"));
+        assert!(client.refuses_origin(Some(b"https://evil.test")));
+        assert!(!client.refuses_origin(Some(b"https://app.example.com")));
         client.refuse_foreign_origins = false;
-        assert!(!client.refuses_origin("https://evil.test"));
+        assert!(!client.refuses_origin(Some(b"https://evil.test")));
     }
 }

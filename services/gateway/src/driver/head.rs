@@ -46,19 +46,18 @@ pub(crate) fn websocket_request<T>(
     if length > http::HEAD_BYTES_MAX {
         return None;
     }
-    let find = |name: &str| {
-        request
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| header.value)
-    };
+    let headers = &*request.headers;
+    let is = |header: &httparse::Header<'_>, name: &str| header.name.eq_ignore_ascii_case(name);
+    let find = |name: &str| headers.iter().find(|header| is(header, name)).map(|header| header.value);
+    let lines =
+        |name: &str| headers.iter().filter(|header| is(header, name)).map(|header| header.value).collect();
     if request.method != Some("GET") || !http::asks_for_websocket(find("upgrade"), find("connection")) {
         return None;
     }
     let target = request.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Some(judge(length, target, request.headers, &UpgradeRequest { path, query, header: &find }))
+    let asked = UpgradeRequest { path, query, header: &find, lines: &lines };
+    Some(judge(length, target, headers, &asked))
 }
 
 impl Driver {

@@ -22,9 +22,9 @@ impl Service {
     /// Answers an upgrade request, and hands the connection to the shard that will own it.
     pub(super) async fn upgrade(&self, request: Request<Incoming>) -> Answer {
         let find = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
-        let uri = request.uri();
-        let asked =
-            UpgradeRequest { path: uri.path(), query: uri.query().unwrap_or_default(), header: &find };
+        let lines = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        let asked = UpgradeRequest { path, query, header: &find, lines: &lines };
         let owner_of = |sid: &str| self.owner_of(sid);
         let (shard, purpose, greeting) =
             match upgrade::judge(&asked, &self.context.client, &self.engine, owner_of) {

@@ -7,7 +7,7 @@ use engineio::{
     BodyForm, HttpFault, Transport,
     v09::{self, NOT_HANDSHAKEN},
 };
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
@@ -47,6 +47,12 @@ impl Service {
         let here = |answer| Ok(Answered::Here(answer));
         match v09::Request::parse(&asked.below, &asked.query) {
             Some(v09::Request::Handshake) => here(self.handshake_09(&request, &asked).await),
+            // Its clients have no words for it once they have a session.
+            Some(v09::Request::Disconnect { .. } | v09::Request::Transport { .. })
+                if self.is_foreign(&request) =>
+            {
+                here(self.refuse(HttpFault::Forbidden))
+            }
             Some(v09::Request::Disconnect { sid }) => match self.owner_of(sid) {
                 Ownership::Here(sid, shard) => {
                     self.shards.inbox(shard).send(Command::Disconnect09(sid)).await.ok();
@@ -82,11 +88,7 @@ impl Service {
         if self.door == Door::Peers || request.method() != Method::GET {
             return self.refuse(HttpFault::BadHandshakeMethod);
         }
-        let origin = request.headers().get(header::ORIGIN);
-        let foreign = |origin: &http::HeaderValue| {
-            self.context.client.refuses_origin(&String::from_utf8_lossy(origin.as_bytes()))
-        };
-        if origin.is_some_and(foreign) {
+        if self.is_foreign(request) {
             self.context.metrics.request_refused(HttpFault::Forbidden);
             return refuse(StatusCode::FORBIDDEN, "handshake bad origin");
         }

@@ -76,6 +76,24 @@ fn what_is_agreed_on_follows_the_offer() {
 }
 
 #[test]
+fn offers_on_several_lines_are_one_list() {
+    let gateway = Gateway::dev(&[ON]);
+    let lines = |first: &str, second: &str| {
+        let name = "Sec-WebSocket-Extensions";
+        let request = Request::upgrade(WEBSOCKET).header(name, first).header(name, second);
+        let at_once = extensions(&gateway.http().send(&request));
+        // On a connection that has spoken HTTP before, another parser reads them.
+        let mut http = gateway.http();
+        assert_eq!(http.send(&Request::get("/nowhere")).status, 404);
+        assert_eq!(extensions(&http.send(&request)), at_once);
+        at_once
+    };
+    assert_eq!(lines("permessage-bzip2", OFFER).as_deref(), Some(AGREED));
+    assert_eq!(lines("permessage-deflate; unheard_of", "x, permessage-deflate").as_deref(), Some(AGREED));
+    assert_eq!(lines("permessage-bzip2", "permessage-deflate; unheard_of"), None);
+}
+
+#[test]
 fn messages_are_compressed_in_both_directions_and_each_by_itself() {
     let gateway = Gateway::dev(&[ON]);
     let mut frames = joined(&gateway);

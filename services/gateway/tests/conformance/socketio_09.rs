@@ -170,3 +170,28 @@ fn foreign_origins_are_refused_at_the_handshake_and_listed_ones_get_their_header
     assert_eq!(preflight.status, 204);
     assert!(preflight.header("Access-Control-Allow-Methods").is_some_and(|methods| methods.contains("POST")));
 }
+
+#[test]
+fn a_session_is_no_other_origins_either() {
+    let gateway = Gateway::dev(&[ON, r#"client.cors.origins=["https://app.example"]"#]);
+    let sid = handshake(&gateway);
+    let poll = format!("/socket.io/1/xhr-polling/{sid}?t=1");
+    assert_eq!(told(&gateway.get(&poll)), text("1::"));
+    let scripted = format!("/socket.io/1/jsonp-polling/{sid}?t=1&i=0");
+    let evil = |request: Request| gateway.http().send(&request.header("Origin", "https://evil.test"));
+    for (step, request) in [
+        ("push", Request::post(&poll, "0::").header("Content-Type", TEXT)),
+        ("push of JSONP", Request::post(&scripted, "d=%220%3A%3A%22")),
+        ("poll", Request::get(&poll)),
+        ("end", Request::get(&format!("/socket.io/1//{sid}/?disconnect=1"))),
+    ] {
+        let refused = evil(request);
+        assert_eq!(refused.status, 403, "{step}");
+        refused.assert_error(4, "Forbidden");
+    }
+    let websocket = format!("/socket.io/1/websocket/{sid}");
+    let refused = evil(Request::upgrade(&websocket));
+    assert_eq!((refused.status, refused.text().as_str()), (400, "Forbidden"));
+    let own = Request::upgrade(&websocket).header("Origin", "https://app.example");
+    assert_eq!(gateway.http().send(&own).status, 101, "the session lives");
+}

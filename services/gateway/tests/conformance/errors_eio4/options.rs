@@ -79,6 +79,39 @@ fn foreign_origins_are_forbidden_before_a_session_is_made() {
 }
 
 #[test]
+fn a_session_is_no_other_origins_either() {
+    let gateway = echo(&[r#"client.cors.origins=["https://app.example"]"#, "engine.allow_eio3=true"]);
+    let session = Polling::joined(&gateway);
+    let from = |origin: &str, request: Request| {
+        gateway.http().send(&request.header("Origin", origin).header("Connection", "close"))
+    };
+    let push = || Request::post(&session.target(), "42[\"a\"]");
+    for (step, request) in [
+        ("push", push()),
+        ("poll", Request::get(&session.target())),
+        ("push of JSONP", Request::post(&format!("{}&j=0", session.target()), "d=42")),
+    ] {
+        let refused = from("https://evil.test", request);
+        assert_eq!(refused.status, 403, "{step}");
+        refused.assert_error(4, "Forbidden");
+    }
+    let upgrade = || Request::upgrade(&session.upgrade_target());
+    let refused = gateway.http().send(&upgrade().header("Origin", "https://evil.test"));
+    assert_eq!((refused.status, refused.text().as_str()), (400, "Forbidden"));
+    // On a connection that has spoken HTTP before, too.
+    let mut http = gateway.http();
+    assert_eq!(http.send(&Request::get("/nowhere")).status, 404);
+    let refused = http.send(&upgrade().header("Origin", "https://evil.test"));
+    assert_eq!((refused.status, refused.text().as_str()), (400, "Forbidden"));
+    gateway.expect_metric("roomcast_requests_refused_total", &[("cause", "forbidden")], 5.0);
+
+    // The session has seen nothing of it: its own page goes on.
+    assert_eq!(from("https://app.example", push()).status, 200);
+    assert_eq!(session.poll(), "42[\"a\"]");
+    assert_eq!(gateway.http().send(&upgrade().header("Origin", "https://app.example")).status, 101);
+}
+
+#[test]
 fn transports_that_are_not_offered_are_unknown() {
     let vectors = vectors();
     let handshake = "/socket.io/?EIO=4&transport=polling";
