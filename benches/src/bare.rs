@@ -1,16 +1,18 @@
 //! The limit: a loop of `write` calls, and nothing else.
 //!
 //! It speaks just enough of the protocol for the same clients to be its load: answers that never differ, and for
-//! each message one frame that is written to every other member of its room. No Socket.IO state, no heartbeat, no
-//! queue: a socket that does not take a whole frame is closed, and the clients will say so.
+//! each message one frame that is written to every other member of its room. No Socket.IO state and no queue: a socket
+//! that does not take a whole frame is closed, and the clients will say so.
 //!
-//! A variant gathers what one turn of the loop has for a socket and writes it with one `writev`.
+//! A variant gathers what one turn of the loop has for a socket and writes it with one `writev`. Where heartbeats are
+//! measured, each socket gets one `write` per pause, and what it answers is read and forgotten: nobody is ever late.
 
 use std::{
     collections::HashMap,
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use mio::{
@@ -25,6 +27,9 @@ use crate::wire;
 
 const LISTENER: Token = Token(usize::MAX);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How late a heartbeat may be, as in the gateway's timer wheel; those of one tick are sent in one turn.
+const TICK: Duration = Duration::from_millis(8);
 
 struct Peer {
     stream: TcpStream,
@@ -43,6 +48,15 @@ pub(crate) enum Writing {
     Gathered,
 }
 
+/// Whose heartbeat is next.
+struct Heartbeats {
+    /// At which the next share of the peers is due.
+    at: Instant,
+    /// Ticks between two heartbeats of a peer: each is due at the one that is its index modulo this.
+    ticks: usize,
+    tick: usize,
+}
+
 struct Bare {
     writing: Writing,
     /// The peers with something gathered.
@@ -52,21 +66,24 @@ struct Bare {
     /// Answer to the upgrade request, with the frame of the open packet behind it.
     greeting: Vec<u8>,
     connected: Vec<u8>,
+    ping: Vec<u8>,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is ended; `pause` is that between the heartbeats of a connection, if there are any.
 ///
 /// # Errors
 /// When the port or the poll fails.
-pub(crate) fn serve(listen: SocketAddr, writing: Writing) -> io::Result<()> {
+pub(crate) fn serve(listen: SocketAddr, writing: Writing, pause: Option<Duration>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(listen)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut bare = Bare::new(writing);
     let mut events = Events::with_capacity(1024);
     let mut scratch = vec![0; 64 * 1024];
+    let mut heartbeats = pause.map(Heartbeats::new);
     loop {
-        match poll.poll(&mut events, None) {
+        let timeout = heartbeats.as_ref().map(|next| next.at.saturating_duration_since(Instant::now()));
+        match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
@@ -77,6 +94,28 @@ pub(crate) fn serve(listen: SocketAddr, writing: Writing) -> io::Result<()> {
             }
         }
         bare.write_gathered();
+        if let Some(heartbeats) = &mut heartbeats {
+            heartbeats.send_due(&mut bare);
+        }
+    }
+}
+
+impl Heartbeats {
+    fn new(pause: Duration) -> Self {
+        let ticks = usize::try_from(pause.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX).max(1);
+        Self { at: Instant::now() + TICK, ticks, tick: 0 }
+    }
+
+    fn send_due(&mut self, bare: &mut Bare) {
+        while self.at <= Instant::now() {
+            for index in (self.tick..bare.peers.capacity()).step_by(self.ticks) {
+                if let Some(peer) = bare.peers.get_mut(index).filter(|peer| peer.is_upgraded) {
+                    peer.stream.write_all(&bare.ping).ok();
+                }
+            }
+            self.tick = (self.tick + 1) % self.ticks;
+            self.at += TICK;
+        }
     }
 }
 
@@ -92,13 +131,17 @@ impl Bare {
         .into_bytes();
         greeting.extend(frame(Opcode::Text, open.as_bytes()));
         let connected = frame(Opcode::Text, br#"40{"sid":"bare"}"#);
-        Self { writing, dirty: Vec::new(), peers: Slab::new(), rooms: HashMap::new(), greeting, connected }
+        let ping = frame(Opcode::Text, b"2");
+        let (dirty, peers, rooms) = (Vec::new(), Slab::new(), HashMap::new());
+        Self { writing, dirty, peers, rooms, greeting, connected, ping }
     }
 
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
         loop {
             match listener.accept() {
                 Ok((mut stream, _)) => {
+                    // As every server does: what is written leaves at once.
+                    stream.set_nodelay(true)?;
                     let entry = self.peers.vacant_entry();
                     poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
                     entry.insert(Peer {

@@ -14,8 +14,8 @@ use slab::Slab;
 
 use crate::{
     client::{Arrived, Client, Dialect},
+    progress::Progress,
     server::{Kind, Server},
-    workload::Progress,
 };
 
 /// Connections per source address, of 28,000 local ports.

@@ -7,7 +7,10 @@ mod histogram;
 mod instructions;
 mod machine;
 mod measure;
+mod number;
 mod plot;
+mod profile;
+mod progress;
 mod publisher;
 mod publishing;
 mod report;
@@ -19,12 +22,7 @@ mod targets;
 mod wire;
 mod workload;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -34,11 +32,11 @@ use crate::{
     instructions::Counter,
     publishing::Paced,
     server::{Kind, Launch, Programs},
-    suite::Plan,
+    suite::{Plan, cases},
     workload::{Pace, Readers, Shape, Source, Workload},
 };
 
-/// How long one repetition of a workload lasts: a hundred ticks of the processor times.
+/// How long one repetition of a workload lasts.
 const REPETITION: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
@@ -58,12 +56,15 @@ enum Command {
         /// Count instructions too, where it costs much time: without counters of the processor.
         #[arg(long)]
         count: bool,
-        /// How often each workload runs on each server. Default: 3, with --quick 1.
+        /// How often each workload runs on each server; 0 to count instructions only. Default: 3, with --quick 1.
         #[arg(long)]
         repetitions: Option<u32>,
-        /// Where the table goes.
-        #[arg(long, default_value = "benches/RESULTS.md")]
-        out: PathBuf,
+        /// Only the workload of that name, or those with these words in their names; more than once for more.
+        #[arg(long)]
+        only: Vec<String>,
+        /// Where the table goes. Default: benches/RESULTS.md, or .cache/bench/RESULTS.md if it is not a whole one.
+        #[arg(long)]
+        out: Option<PathBuf>,
         #[command(flatten)]
         place: Where,
     },
@@ -146,6 +147,9 @@ enum Command {
         /// One `writev` per socket and turn.
         #[arg(long)]
         batch: bool,
+        /// Pause between the heartbeats of a connection, in ms. Default: it has none.
+        #[arg(long)]
+        ping_interval: Option<u32>,
     },
 }
 
@@ -201,7 +205,7 @@ impl Target {
 
     /// Runs one workload and prints what came of it; an error if anything was lost.
     fn perform(&self, workload: &Workload, amount: u32) -> anyhow::Result<()> {
-        let launch = self.launch(suite::NO_PINGS_MS)?;
+        let launch = self.launch(Launch::NO_PINGS_MS)?;
         if self.count {
             return run::print_cost(&launch, workload, amount);
         }
@@ -209,34 +213,42 @@ impl Target {
     }
 }
 
+/// Runs the suite with the flags of [`Command::Run`].
 fn run_all(
     quick: bool,
     count: bool,
     repetitions: Option<u32>,
-    out: &Path,
+    only: &[String],
+    out: Option<PathBuf>,
     place: &Where,
 ) -> anyhow::Result<()> {
     let counter = Counter::detect();
     let counts = count || matches!(counter, Ok(Counter::Perf));
+    let mut cases = cases::named(only)?;
+    cases.retain(|case| case.is_fast || !quick);
     let plan = Plan {
         programs: place.programs()?,
         shards: place.shards,
         repetitions: repetitions.unwrap_or(if quick { 1 } else { 3 }),
         duration: REPETITION,
-        is_quick: quick,
+        cases,
         counter: counts.then_some(counter).transpose()?,
     };
-    let flags = [(quick, " --quick".to_owned()), (count, " --count".to_owned())];
-    let repeated = repetitions.map(|repetitions| (true, format!(" --repetitions {repetitions}")));
-    let flags: String =
-        flags.into_iter().chain(repeated).filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
-    run::run_all(&plan, &format!("cargo xtask bench{flags}"), out)
+    let is_whole = !quick && only.is_empty() && plan.repetitions > 0;
+    let usual = if is_whole { "benches/RESULTS.md" } else { ".cache/bench/RESULTS.md" };
+    let mut command = "cargo xtask bench".to_owned();
+    for (_, flag) in [(quick, " --quick"), (count, " --count")].into_iter().filter(|(set, _)| *set) {
+        command.push_str(flag);
+    }
+    command.extend(repetitions.map(|repetitions| format!(" --repetitions {repetitions}")));
+    command.extend(only.iter().map(|words| format!(" --only {words:?}")));
+    run::run_all(&plan, &command, &out.unwrap_or_else(|| usual.into()))
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { quick, count, repetitions, out, place } => {
-            run_all(quick, count, repetitions, &out, &place)
+        Command::Run { quick, count, repetitions, only, out, place } => {
+            run_all(quick, count, repetitions, &only, out, &place)
         }
         Command::Fanout {
             rooms,
@@ -263,11 +275,12 @@ fn main() -> ExitCode {
         }
         Command::Answers { per_second, seconds, target } => {
             let paced = Paced { rooms: 100, per_second, crowded: 1_000, crowded_per_second: 20, seconds };
-            target.launch(suite::NO_PINGS_MS).and_then(|launch| run::print_answers(&launch, paced))
+            target.launch(Launch::NO_PINGS_MS).and_then(|launch| run::print_answers(&launch, paced))
         }
-        Command::Bare { listen, batch } => {
+        Command::Bare { listen, batch, ping_interval } => {
             let writing = if batch { Writing::Gathered } else { Writing::AtOnce };
-            bare::serve(listen, writing).map_err(anyhow::Error::from)
+            let pause = ping_interval.map(|ms| Duration::from_millis(ms.into()));
+            bare::serve(listen, writing, pause).map_err(anyhow::Error::from)
         }
     };
     match done {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use crate::{
     crowd::{Crowd, Seat},
     server::{CpuTime, Launch, Redis},
-    workload::{Outcome, Pace, Shape, Workload},
+    workload::{Load, Outcome, Pace, Shape, Workload},
 };
 
 /// How long subscriptions may take to come back before they are given up.
@@ -46,16 +46,7 @@ pub(crate) fn measure(launch: &Launch, workload: &Workload, amount: Amount) -> a
     let mut server = launch.start()?;
     let mut load = workload.prepare(&server)?;
     let resident = server.resident_bytes()?;
-    let (warm_up, amount) = match amount {
-        Amount::Exactly(amount) => (load.drive(amount.div_ceil(10))?, amount),
-        Amount::For(duration) => {
-            let first = least(workload);
-            let warm_up = load.drive(first)?;
-            let per_second = f64::from(first) / warm_up.elapsed.as_secs_f64();
-            // A float that does not fit becomes the highest number.
-            (warm_up, ((per_second * duration.as_secs_f64()) as u32).max(first))
-        }
-    };
+    let (warm_up, amount) = warm_up(load.as_mut(), workload, amount)?;
     let traffic = server.redis().map(Redis::traffic).transpose()?;
     let cpu = server.cpu_time()?;
     let mut outcome = load.drive(amount)?;
@@ -75,12 +66,33 @@ pub(crate) fn measure(launch: &Launch, workload: &Workload, amount: Amount) -> a
     Ok(Sample { outcome, cpu, growth_bytes, redis_bytes })
 }
 
+/// Drives a load until it has found its pace; also the number that an amount comes to.
+///
+/// # Errors
+/// As [`Load::drive`].
+pub(crate) fn warm_up(
+    load: &mut dyn Load,
+    workload: &Workload,
+    amount: Amount,
+) -> anyhow::Result<(Outcome, u32)> {
+    Ok(match amount {
+        Amount::Exactly(amount) => (load.drive(amount.div_ceil(10))?, amount),
+        Amount::For(duration) => {
+            let first = least(workload);
+            let warm_up = load.drive(first)?;
+            let per_second = f64::from(first) / warm_up.elapsed.as_secs_f64();
+            // A float that does not fit becomes the highest number.
+            (warm_up, ((per_second * duration.as_secs_f64()) as u32).max(first))
+        }
+    })
+}
+
 /// An amount that takes long enough to tell how fast a server is.
 fn least(workload: &Workload) -> u32 {
     match workload {
         // As many as make 20,000 deliveries, and enough of them to fill what may be in flight.
         Workload::Fanout(Shape { members, pace: Pace::InFlight(limit), .. }) => {
-            (20_000 / members).max(4 * limit).max(4)
+            (20_000 / members).max(2 * limit).max(4)
         }
         Workload::Fanout(Shape { pace: Pace::PerSecond(rate), .. }) => rate.ceil() as u32,
         Workload::Echo { .. } => 5_000,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{report::plain, server::Kind, table::Table};
+use crate::{number::plain, server::Kind, table::Table};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 420.0;

@@ -4,20 +4,27 @@ use std::{fmt::Write as _, fs, process::Command};
 
 use crate::{
     instructions::Counter,
+    number::plain,
     plot,
+    profile::Profile,
     server::Kind,
     suite::{Hot, Plan, Results, cases, figures},
-    table::Table,
+    table::{Row, Table, middle},
     targets,
 };
 
 /// The functions that are shown of a workload.
 const HOT_MAX: usize = 10;
+/// The kernel's symbols that are shown of a workload, and those of the gateway.
+const SYMBOLS_MAX: (usize, usize) = (12, 6);
+
+/// What no run measures: the attempts that were given up, by hand.
+const TRIED: &str = include_str!("../TRIED.md");
 
 /// The whole of RESULTS.md. `command` is what made it, `others` the share of the machine's processors that other
 /// processes took meanwhile.
 pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f64) -> String {
-    let Results { table, hot, failures, faults } = results;
+    let Results { table, hot, profiles, failures, faults } = results;
     let mut out = format!(
         "# Results\n\nMade by `{command}`; every delivery is checked for order, room and length.\n\n{}",
         circumstances(plan)
@@ -33,15 +40,17 @@ pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f6
     write!(
         out,
         "\n## Targets\n\nThe share is the distance from the bound.\n\n{}\n## Figures\n\nMedians; ± is half the \
-         distance between the lowest and the highest repetition. A unit is a delivery, an acknowledgement or a cycle.\n\n\
-         {}\nThe gateway lost, disordered or made up: {}.\n",
-        targets::verdicts(table),
+         distance between the lowest and the highest repetition. A unit is a delivery, an acknowledgement or a cycle. \
+         The last column is the median of the repetitions' ratios of Roomcast to bare `writev`, or to bare `write` where that \
+         did not run.\n\n{}\nThe gateway lost, disordered or made up: {}.\n",
+        targets::verdicts(table, &plan.cases),
         figures_table(table),
         faults.total(),
     )
     .expect("a string takes all");
-    out.push_str("\n![CPU time per unit](results-cpu.svg)\n\n![Members](results-members.svg)\n\n");
-    out.push_str("![Connections](results-connections.svg)\n");
+    for Drawing { name, title, .. } in drawings(table) {
+        write!(out, "\n![{title}]({name})\n").expect("a string takes all");
+    }
     if !failures.is_empty() {
         out.push_str("\n## Not measured\n\n");
         for failure in failures {
@@ -52,13 +61,33 @@ pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f6
         out.push_str("\n## Where the gateway's instructions go\n");
         out.push_str(&hot_functions(hot));
     }
+    if !profiles.is_empty() {
+        out.push_str(
+            "\n## Where the gateway's time goes\n\nSamples of `perf record -e cpu-clock`, in shares of all that the process \
+             took. The receiving half of the connection runs inside the sending call: on loopback it is paid here.\n",
+        );
+        profiles.iter().for_each(|(workload, profile)| out.push_str(&symbols(workload, profile)));
+    }
+    out.push('\n');
+    out.push_str(TRIED);
     out
 }
 
-/// The drawings, by the names that the document gives them; those of figures that were measured.
-pub(crate) fn drawings(table: &Table) -> Vec<(&'static str, String)> {
+/// A drawing beside the document.
+pub(crate) struct Drawing {
+    /// Of its file.
+    pub(crate) name: &'static str,
+    title: &'static str,
+    pub(crate) svg: String,
+}
+
+/// The drawings of figures that were measured.
+pub(crate) fn drawings(table: &Table) -> Vec<Drawing> {
     use cases::names;
-    let sizes = |cases: [(&str, u32); 4]| cases.map(|(name, size)| (name.to_owned(), f64::from(size)));
+    let curve = |cases: [(&str, u32); 4], title, axis| {
+        let sizes = cases.map(|(name, size)| (name.to_owned(), f64::from(size)));
+        plot::curve(table, &sizes, figures::CPU, title, axis)
+    };
     let workloads = [
         names::ROOM_1000,
         names::ROOM_10000,
@@ -69,34 +98,18 @@ pub(crate) fn drawings(table: &Table) -> Vec<(&'static str, String)> {
         names::CLUSTER_ROOM,
         names::CLUSTER_ROOMS,
     ];
+    let (units, members, connections) = (
+        "CPU µs per delivery, answer or cycle",
+        "CPU µs per delivery, one message at a time",
+        "CPU µs per delivery to a room of 1,000",
+    );
     [
-        (
-            "results-cpu.svg",
-            plot::bars(table, &workloads, figures::CPU, "CPU µs per delivery, answer or cycle"),
-        ),
-        (
-            "results-members.svg",
-            plot::curve(
-                table,
-                &sizes(cases::MEMBERS),
-                figures::CPU,
-                "CPU µs per delivery, one message at a time",
-                "members of the room",
-            ),
-        ),
-        (
-            "results-connections.svg",
-            plot::curve(
-                table,
-                &sizes(cases::CONNECTIONS),
-                figures::CPU,
-                "CPU µs per delivery to a room of 1,000",
-                "connections",
-            ),
-        ),
+        ("results-cpu.svg", units, plot::bars(table, &workloads, figures::CPU, units)),
+        ("results-members.svg", members, curve(cases::MEMBERS, members, "members of the room")),
+        ("results-connections.svg", connections, curve(cases::CONNECTIONS, connections, "connections")),
     ]
     .into_iter()
-    .filter_map(|(name, drawing)| Some((name, drawing?)))
+    .filter_map(|(name, title, svg)| Some(Drawing { name, title, svg: svg? }))
     .collect()
 }
 
@@ -104,8 +117,9 @@ pub(crate) fn drawings(table: &Table) -> Vec<(&'static str, String)> {
 pub(crate) fn figures_table(table: &Table) -> String {
     let mut out = String::from("| workload | figure |");
     Kind::ALL.iter().for_each(|kind| write!(out, " {} |", kind.title()).expect("a string takes all"));
-    out.push_str("\n|---|---|");
+    out.push_str(" to the limit |\n|---|---|");
     Kind::ALL.iter().for_each(|_| out.push_str("---:|"));
+    out.push_str("---:|");
     out.push('\n');
     for workload in table.workloads() {
         for row in table.rows().iter().filter(|row| row.workload == workload) {
@@ -120,10 +134,17 @@ pub(crate) fn figures_table(table: &Table) -> String {
                     (Some(value), _) => write!(out, " {} |", plain(value)).expect("a string takes all"),
                 }
             }
-            out.push('\n');
+            let ratio = to_the_limit(row).map_or_else(|| "–".into(), |ratio| format!("{} ×", plain(ratio)));
+            writeln!(out, " {ratio} |").expect("a string takes all");
         }
     }
     out
+}
+
+/// How many times the limit's figure the gateway's is.
+fn to_the_limit(row: &Row) -> Option<f64> {
+    let ratio = |limit| middle(&row.ratios(Kind::Gateway, limit));
+    ratio(Kind::Batched).or_else(|| ratio(Kind::Bare))
 }
 
 fn hot_functions(hot: &[Hot]) -> String {
@@ -135,6 +156,22 @@ fn hot_functions(hot: &[Hot]) -> String {
         }
     }
     out
+}
+
+fn symbols(workload: &str, profile: &Profile) -> String {
+    let Profile { samples, kernel_share, kernel, user } = profile;
+    let list = |symbols: &[(String, f64)], most| {
+        let shown = symbols.iter().take(most);
+        let shown: Vec<_> =
+            shown.map(|(symbol, share)| format!("{:.1} % `{symbol}`", share * 100.0)).collect();
+        shown.join(", ")
+    };
+    format!(
+        "\n{workload}, {samples} samples, {:.1} % in the kernel:\n\n- kernel: {}\n- user space: {}\n",
+        kernel_share * 100.0,
+        list(kernel, SYMBOLS_MAX.0),
+        list(user, SYMBOLS_MAX.1)
+    )
 }
 
 /// Date, machine and versions.
@@ -176,8 +213,11 @@ fn method(plan: &Plan) -> String {
         }
     };
     format!(
-        "- {counted}\n- {} repetition(s) of {:.1} s each, the servers in turns; idle connections, curves and the stalled \
-         reader once. One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing \
+        "- {counted}\n- CPU times are the kernel's clocks of the processes, to 1 ns; their share in user space is known to 10 ms.\n\
+         - {} repetition(s) of {:.1} s each, the servers in turns, every second time in the other order; curves and the \
+         stalled reader once, idle connections once for the peers. Rooms of 1,000 and 10,000 run twice more on the gateway and \
+         on the bare loops (with more than one repetition): there the ratio to the loop is the target, and it is the median of the \
+         ratios of each repetition, not the ratio of the medians. One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing \
          is extrapolated.\n- The load generator is one thread beside the servers on the same processors. Latencies run from \
          the time at which a message should have been sent (open loop).\n- Centrifugo 6.9.1 itself could not be built: the Go module proxy did not serve the version of its \
          library that it needs, 0.38.1-0.20260711082514-84d40cc4dbf6; release 0.38.0 of that library stands in for it, without \
@@ -191,35 +231,4 @@ fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".into())
-}
-
-/// Three digits or two places, and groups of three.
-pub(crate) fn plain(value: f64) -> String {
-    if value.abs() < 100.0 {
-        let text = format!("{value:.2}");
-        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
-    }
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let cases =
-            [(0.0, "0"), (1.5, "1.5"), (99.994, "99.99"), (999.6, "1,000"), (1_234_567.0, "1,234,567")];
-        for (value, expected) in cases {
-            assert_eq!(plain(value), expected);
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::{
     machine::Work,
     measure::{Amount, measure},
     publishing::{self, Paced},
-    report,
+    report::{self, Drawing},
     server::{Launch, Programs},
     suite::{self, Plan, figures},
     workload::{Faults, Outcome, Workload, measure_idle},
@@ -37,8 +37,8 @@ pub(crate) fn print_outcome(launch: &Launch, workload: &Workload, amount: u32) -
     );
     println!(
         "CPU per {unit}: {:.2} µs user, {:.2} µs system",
-        micros_per(cpu.user, &outcome),
-        micros_per(cpu.system, &outcome)
+        micros_per(cpu.user(), &outcome),
+        micros_per(cpu.system(), &outcome)
     );
     for (share, name) in PERCENTILES {
         if let Some(latency) = outcome.latency.quantile(share) {
@@ -64,7 +64,7 @@ pub(crate) fn print_flood(programs: &Programs, messages: u32) -> anyhow::Result<
     let per = |time: Duration| f64::from(messages) / time.as_secs_f64().max(0.01);
     println!("{:.0} messages per second", per(flood.elapsed));
     println!("{:.0} messages per CPU second of the publisher", per(flood.cpu.total()));
-    println!("CPU: {:?} user, {:?} system", flood.cpu.user, flood.cpu.system);
+    println!("CPU: {:?} user, {:?} system", flood.cpu.user(), flood.cpu.system());
     Ok(())
 }
 
@@ -125,11 +125,14 @@ pub(crate) fn run_all(plan: &Plan, command: &str, out: &Path) -> anyhow::Result<
     let others = Work::so_far()?.of_others_since(&work);
     let text = report::document(plan, &results, command, others);
     println!("{text}");
-    fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))?;
-    for (name, drawing) in report::drawings(&results.table) {
-        fs::write(out.with_file_name(name), drawing).with_context(|| format!("cannot write {name}"))?;
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    eprintln!("done in {} s", start.elapsed().as_secs());
+    fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))?;
+    for Drawing { name, svg, .. } in report::drawings(&results.table) {
+        fs::write(out.with_file_name(name), svg).with_context(|| format!("cannot write {name}"))?;
+    }
+    eprintln!("done in {} s: {}", start.elapsed().as_secs(), out.display());
     ensure!(results.failures.is_empty(), "not everything could be measured: {:?}", results.failures);
     must_be_free_of(results.faults)
 }

@@ -1,5 +1,6 @@
 //! The processes under load: started, asked, and ended.
 
+mod cpu_time;
 mod process;
 mod programs;
 mod redis;
@@ -13,7 +14,8 @@ use anyhow::ensure;
 
 use self::process::Process;
 pub(crate) use self::{
-    process::{CpuTime, signal},
+    cpu_time::CpuTime,
+    process::signal,
     programs::{Kind, Programs},
     redis::Redis,
 };
@@ -42,6 +44,9 @@ pub(crate) struct Server {
 }
 
 impl Launch {
+    /// A pause between heartbeats that is longer than any run, so that none is counted as part of a workload.
+    pub(crate) const NO_PINGS_MS: u32 = 3_600_000;
+
     /// Starts the server and waits until it listens.
     ///
     /// # Errors

@@ -1,21 +1,24 @@
 //! All workloads on all servers, repeated in turns, into one table.
 
 pub(crate) mod cases;
+mod repeats;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use self::cases::{Case, Measured};
 use crate::{
     instructions::{Cost, Counter},
     measure::{Amount, Sample, measure, restored_after},
+    profile::{self, Profile},
     publishing,
     server::{Kind, Launch, Programs},
     table::Table,
     workload::{Faults, Workload, measure_idle},
 };
 
-/// A pause between heartbeats that is longer than any run, so that none is counted as part of a workload.
-pub(crate) const NO_PINGS_MS: u32 = 3_600_000;
 /// The pause where heartbeats are what is measured.
 const PINGS_MS: u32 = 1000;
 
@@ -56,8 +59,7 @@ pub(crate) struct Plan {
     pub(crate) repetitions: u32,
     /// How long one repetition lasts.
     pub(crate) duration: Duration,
-    /// Only the fast workloads.
-    pub(crate) is_quick: bool,
+    pub(crate) cases: Vec<Case>,
     /// Whether instructions are counted, and with what.
     pub(crate) counter: Option<Counter>,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Results {
     pub(crate) table: Table,
     /// The gateway's most expensive functions, by workload.
     pub(crate) hot: Vec<Hot>,
+    /// Where the gateway's time goes, by workload; none without `perf`.
+    pub(crate) profiles: Vec<(&'static str, Profile)>,
     /// What could not be measured, and why.
     pub(crate) failures: BTreeSet<String>,
     /// The gateway's.
@@ -90,6 +94,7 @@ pub(crate) fn run(plan: &Plan) -> Results {
     let results = Results {
         table: Table::default(),
         hot: Vec::new(),
+        profiles: Vec::new(),
         failures: BTreeSet::new(),
         faults: Faults::default(),
     };
@@ -99,19 +104,17 @@ pub(crate) fn run(plan: &Plan) -> Results {
             run.results.failures.insert(format!("{}: {} is not there", kind.title(), missing.display()));
         }
     }
-    for case in cases::all().iter().filter(|case| case.is_fast || !plan.is_quick) {
-        eprintln!("{} …", case.name);
-        let repetitions = if case.is_long { 1 } else { plan.repetitions };
-        for _ in 0..repetitions {
-            for kind in run.present(case.kinds) {
-                if let Err(error) = run.repeat(case, kind) {
-                    let fault = format!("{}, {}: {error:#}", kind.title(), case.name);
-                    eprintln!("  {fault}");
-                    run.results.failures.insert(fault);
-                }
-            }
-        }
+    let is_profiling = profile::works();
+    for case in &plan.cases {
+        let start = Instant::now();
+        run.repetitions(case);
+        let timed = start.elapsed();
         run.count(case);
+        if is_profiling && case.is_profiled && plan.repetitions > 0 {
+            run.profile(case);
+        }
+        let besides = start.elapsed() - timed;
+        eprintln!("{}: {:.0} s, {:.0} s besides", case.name, timed.as_secs_f64(), besides.as_secs_f64());
     }
     run.results
 }
@@ -128,8 +131,34 @@ impl Run<'_> {
         Launch { kind, programs: programs.clone(), shards: *shards, ping_interval_ms, nodes }
     }
 
+    /// The servers in turns; every second time in the other order, so that nobody always comes after the same one.
+    fn repetitions(&mut self, case: &Case) {
+        let repetitions = |kind| case.repeats.of(kind, self.plan.repetitions);
+        let most = case.kinds.iter().copied().map(repetitions).max().unwrap_or(0);
+        for repetition in 0..most {
+            let mut kinds = self.present(case.kinds);
+            kinds.retain(|kind| repetition < case.repeats.of(*kind, self.plan.repetitions));
+            if repetition % 2 == 1 {
+                kinds.reverse();
+            }
+            self.results.table.begin_repetition();
+            for kind in kinds {
+                let done = self.repeat(case, kind);
+                self.note_failure(kind, case.name, done);
+            }
+        }
+    }
+
+    fn note_failure(&mut self, kind: Kind, what: &str, done: anyhow::Result<()>) {
+        if let Err(error) = done {
+            let failure = format!("{}, {what}: {error:#}", kind.title());
+            eprintln!("  {failure}");
+            self.results.failures.insert(failure);
+        }
+    }
+
     fn repeat(&mut self, case: &Case, kind: Kind) -> anyhow::Result<()> {
-        let launch = self.launch(kind, case.nodes, NO_PINGS_MS);
+        let launch = self.launch(kind, case.nodes, Launch::NO_PINGS_MS);
         match case.measured {
             Measured::Idle { connections } => self.idle(case, kind, connections)?,
             Measured::Restored { rooms } => {
@@ -179,7 +208,7 @@ impl Run<'_> {
         let table = &mut self.results.table;
         table.add(case.name, figures::RATE, kind, outcome.per_second());
         table.add(case.name, figures::CPU, kind, micros(cpu.total()));
-        table.add(case.name, figures::USER, kind, micros(cpu.user));
+        table.add(case.name, figures::USER, kind, micros(cpu.user()));
         if let Some(bytes) = redis_bytes {
             table.add(case.name, figures::REDIS_BYTES, kind, *bytes);
         }
@@ -235,15 +264,19 @@ impl Run<'_> {
         };
         let counted = [Kind::Gateway, Kind::Bare, Kind::Batched, Kind::Socketioxide];
         for kind in self.present(&counted).into_iter().filter(|kind| case.kinds.contains(kind)) {
-            let launch = self.launch(kind, case.nodes, NO_PINGS_MS);
-            match counter.count(&launch, &workload, amount) {
-                Ok(cost) => self.cost(case, kind, &workload, cost),
-                Err(error) => {
-                    let fault = format!("{}, instructions of {}: {error:#}", kind.title(), case.name);
-                    self.results.failures.insert(fault);
-                }
-            }
+            let launch = self.launch(kind, case.nodes, Launch::NO_PINGS_MS);
+            let cost = counter.count(&launch, &workload, amount);
+            let done = cost.map(|cost| self.cost(case, kind, &workload, cost));
+            self.note_failure(kind, &format!("instructions of {}", case.name), done);
         }
+    }
+
+    fn profile(&mut self, case: &Case) {
+        let Measured::Speed(workload) = case.measured else { return };
+        let launch = self.launch(Kind::Gateway, case.nodes, Launch::NO_PINGS_MS);
+        let done = profile::profile(&launch, &workload)
+            .map(|profile| self.results.profiles.push((case.name, profile)));
+        self.note_failure(Kind::Gateway, &format!("profile of {}", case.name), done);
     }
 
     fn cost(&mut self, case: &Case, kind: Kind, workload: &Workload, cost: Cost) {

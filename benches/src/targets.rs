@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::{
-    report::plain,
+    number::plain,
     server::Kind,
-    suite::{self, figures},
-    table::Table,
+    suite::{self, cases::Case, figures},
+    table::{Table, middle},
 };
 
 /// How a figure is judged.
@@ -87,25 +87,34 @@ const TARGETS: [Target; 38] = {
 };
 
 impl Target {
-    /// The bound in words, the figure, and how far it is from the bound; `None` if something was not measured.
-    fn judge(&self, table: &Table) -> Option<(String, f64, Verdict)> {
+    /// The bound and the figure in words, and how far the one is from the other; `None` if something was not measured.
+    fn judge(&self, table: &Table) -> Option<(String, String, Verdict)> {
         let of = |figure, kind| table.median(self.workload, figure, kind);
         let own = of(self.figure, Kind::Gateway)?;
-        Some(match self.rule {
-            Rule::AtMost(bound) => (format!("≤ {}", plain(bound)), own, Verdict::at_most(own, bound)),
+        let (bound, verdict) = match self.rule {
+            Rule::AtMost(bound) => (format!("≤ {}", plain(bound)), Verdict::at_most(own, bound)),
             Rule::AtLeast(bound) => {
                 let verdict = Verdict { met: own >= bound, by: own / bound - 1.0 };
-                (format!("≥ {}", plain(bound)), own, verdict)
+                (format!("≥ {}", plain(bound)), verdict)
             }
             Rule::TimesAtMost(times, kind) => {
                 let other = of(self.figure, kind)?;
-                let words = format!("≤ {} × {} ({})", plain(times), kind.title(), plain(other));
-                (words, own, Verdict::at_most(own, other * times))
+                let ratios = table.ratios(self.workload, self.figure, Kind::Gateway, kind);
+                let ratio = middle(&ratios)?;
+                let bound = format!("≤ {} × {} ({})", plain(times), kind.title(), plain(other));
+                let (low, high) = (ratios.first()?, ratios.last()?);
+                let range = if ratios.len() > 1 {
+                    format!(" ({} to {})", plain(*low), plain(*high))
+                } else {
+                    String::new()
+                };
+                let words = format!("{}: {} ×{range}", plain(own), plain(ratio));
+                return Some((bound, words, Verdict::at_most(ratio, times)));
             }
             Rule::AboveAtMost(above, figure) => {
                 let other = of(figure, Kind::Gateway)?;
                 let words = format!("≤ {figure} ({}) + {}", plain(other), plain(above));
-                (words, own, Verdict::at_most(own, other + above))
+                (words, Verdict::at_most(own, other + above))
             }
             Rule::AheadOfServers => {
                 let others = Kind::ALL.into_iter().filter(|kind| kind.is_server() && *kind != Kind::Gateway);
@@ -113,9 +122,10 @@ impl Target {
                     .filter_map(|kind| Some((of(self.figure, kind)?, kind)))
                     .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
                 let words = format!("> {} ({})", kind.title(), plain(best));
-                (words, own, Verdict { met: own > best, by: own / best - 1.0 })
+                (words, Verdict { met: own > best, by: own / best - 1.0 })
             }
-        })
+        };
+        Some((bound, plain(own), verdict))
     }
 }
 
@@ -131,11 +141,12 @@ impl Verdict {
     }
 }
 
-/// The targets with their verdicts, as Markdown.
-pub(crate) fn verdicts(table: &Table) -> String {
+/// The targets of these workloads with their verdicts, as Markdown.
+pub(crate) fn verdicts(table: &Table, cases: &[Case]) -> String {
     let mut out =
         String::from("| workload | figure | target | Roomcast | verdict |\n|---|---|---|---:|---|\n");
-    for target in &TARGETS {
+    let is_run = |target: &&Target| cases.iter().any(|case| case.name == target.workload);
+    for target in TARGETS.iter().filter(is_run) {
         let figure = match target.instead_of {
             Some(of) => format!("{}, instead of {of}", target.figure),
             None => target.figure.to_owned(),
@@ -144,12 +155,7 @@ pub(crate) fn verdicts(table: &Table) -> String {
         match target.judge(table) {
             Some((bound, own, Verdict { met, by })) => {
                 let word = if met { "met" } else { "**missed**" };
-                writeln!(
-                    out,
-                    "| {workload} | {figure} | {bound} | {} | {word} ({:+.0} %) |",
-                    plain(own),
-                    by * 100.0
-                )
+                writeln!(out, "| {workload} | {figure} | {bound} | {own} | {word} ({:+.0} %) |", by * 100.0)
             }
             None => writeln!(out, "| {workload} | {figure} | – | – | not measured |"),
         }
@@ -169,9 +175,22 @@ mod tests {
         table.add(suite::names::ROOM_1000, figures::RATE, Kind::Gateway, 150.0);
         table.add(suite::names::ROOM_1000, figures::RATE, Kind::Bare, 900.0);
         table.add(suite::names::ROOM_1000, figures::RATE, Kind::Node, 100.0);
-        let text = verdicts(&table);
+        let text = verdicts(&table, &suite::cases::all());
         assert!(text.contains("| ≤ 250 | 300 | **missed** (+20 %) |"), "{text}");
         assert!(text.contains("| > Node (100) | 150 | met (+50 %) |"), "{text}");
         assert!(text.contains("not measured"), "{text}");
+    }
+
+    #[test]
+    fn a_ratio_is_judged_by_the_median_of_its_repetitions() {
+        let mut table = Table::default();
+        for (own, limit) in [(1.1, 1.0), (2.06, 2.0), (5.0, 4.0)] {
+            table.begin_repetition();
+            table.add(suite::names::ROOM_1000, figures::CPU, Kind::Gateway, own);
+            table.add(suite::names::ROOM_1000, figures::CPU, Kind::Bare, limit);
+        }
+        let text = verdicts(&table, &suite::cases::all());
+        let line = "| ≤ 1.04 × bare `write` (2) | 2.06: 1.1 × (1.03 to 1.25) | **missed** (+6 %) |";
+        assert!(text.contains(line), "{text}");
     }
 }

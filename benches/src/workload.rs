@@ -5,19 +5,13 @@ mod echo;
 mod fanout;
 mod idle;
 
-use std::time::{Duration, Instant};
-
-use anyhow::bail;
+use std::time::Duration;
 
 pub(crate) use self::{
     fanout::{Pace, Readers, Shape, Source},
     idle::measure_idle,
 };
 use crate::{histogram::Histogram, server::Server};
-
-/// Without any progress for this long, what is missing is lost. Under valgrind a message for thousands takes a
-/// second.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A workload whose cost is counted per unit.
 #[derive(Clone, Copy, Debug)]
@@ -111,34 +105,6 @@ impl Faults {
         // What is missing in between may still come, and is then out of order; or it is missing at the end.
         self.disordered += u64::from(sequence - *expected);
         *expected = sequence + 1;
-    }
-}
-
-/// When there last was any.
-pub(crate) struct Progress {
-    count: u64,
-    at: Instant,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { count: 0, at: Instant::now() }
-    }
-
-    /// Notes how far things are; false if they have stood still for too long.
-    fn goes_on(&mut self, count: u64) -> bool {
-        if count != self.count {
-            *self = Self { count, at: Instant::now() };
-        }
-        self.at.elapsed() < PATIENCE
-    }
-
-    /// As [`Self::goes_on`], for what cannot be counted as lost.
-    pub(crate) fn check(&mut self, count: u64, what: &str) -> anyhow::Result<()> {
-        if !self.goes_on(count) {
-            bail!("{what} has stood at {count} for {PATIENCE:?}");
-        }
-        Ok(())
     }
 }
 

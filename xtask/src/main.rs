@@ -38,7 +38,7 @@ enum Task {
     /// Check the Helm chart with the gateway's own opinion of what it renders; needs Go for Helm.
     Chart,
     /// Measure beside other servers and write benches/RESULTS.md; `--quick` takes two minutes, `--count` also counts
-    /// instructions where only valgrind can.
+    /// instructions where only valgrind can, `--only "room of 1,000"` measures some workloads again.
     Bench {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

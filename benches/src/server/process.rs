@@ -3,9 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    iter::Sum,
     net::{SocketAddr, TcpStream},
-    ops::{Add, Sub},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,12 +12,12 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
+use super::CpuTime;
+
 /// How long a server may take to listen; valgrind translates all of it first.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(60);
-/// The unit of times in `/proc`: Linux shows user space 100 per second on every architecture of today.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// A running process; it is killed when dropped.
 pub(super) struct Process {
@@ -38,13 +36,6 @@ pub(super) struct Words {
 pub(super) struct Config {
     pub(super) name: &'static str,
     pub(super) text: String,
-}
-
-/// Processor time of a process, to 10 ms.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CpuTime {
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
 }
 
 impl Process {
@@ -119,9 +110,9 @@ impl Process {
         parse_kib(&self.file("status")?, "VmHWM:").context("no VmHWM in status")
     }
 
-    /// Processor time so far, of all threads.
+    /// Processor time so far, of all threads and of those that have ended.
     pub(super) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
-        parse_cpu_time(&self.file("stat")?).context("no times in stat")
+        CpuTime::of(self.pid(), &self.file("stat")?)
     }
 
     fn file(&self, name: &str) -> anyhow::Result<String> {
@@ -135,34 +126,6 @@ impl Drop for Process {
         // It has usually ended already.
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-impl CpuTime {
-    pub(crate) fn total(&self) -> Duration {
-        self.user + self.system
-    }
-}
-
-impl Sub for CpuTime {
-    type Output = Self;
-
-    fn sub(self, earlier: Self) -> Self {
-        Self { user: self.user - earlier.user, system: self.system - earlier.system }
-    }
-}
-
-impl Add for CpuTime {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { user: self.user + other.user, system: self.system + other.system }
-    }
-}
-
-impl Sum for CpuTime {
-    fn sum<I: Iterator<Item = Self>>(times: I) -> Self {
-        times.fold(Self::default(), Self::add)
     }
 }
 
@@ -180,26 +143,13 @@ fn parse_kib(text: &str, name: &str) -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-fn parse_cpu_time(stat: &str) -> Option<CpuTime> {
-    // The name, in parentheses, may hold anything.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut times = fields.split(' ').skip(11).map(|ticks| {
-        let ticks: u64 = ticks.parse().ok()?;
-        Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
-    });
-    Some(CpuTime { user: times.next()??, system: times.next()?? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn memory_and_times_are_found() {
+    fn memory_is_found() {
         let rollup = "00400000-7ffd ---p 00000000 00:00 0  [rollup]\nRss:    1436 kB\nPss:  560 kB\n";
         assert_eq!(parse_kib(rollup, "Rss:"), Some(1436 * 1024));
-        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 31 0 0 20 0 1 0 5 6 7";
-        let time = parse_cpu_time(stat).unwrap();
-        assert_eq!((time.user, time.system), (Duration::from_millis(2500), Duration::from_millis(310)));
     }
 }

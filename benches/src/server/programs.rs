@@ -108,8 +108,14 @@ impl Launch {
                 let words = vec![program, "--config".into()];
                 return Ok(Words { words, environment: Vec::new(), config: Some(config) });
             }
-            Kind::Bare => vec![program, "bare".into(), "--listen".into(), listen],
-            Kind::Batched => vec![program, "bare".into(), "--batch".into(), "--listen".into(), listen],
+            Kind::Bare | Kind::Batched => {
+                let mut words = vec![program, "bare".into(), "--listen".into(), listen];
+                words.extend((self.kind == Kind::Batched).then(|| "--batch".into()));
+                if self.ping_interval_ms < Self::NO_PINGS_MS {
+                    words.extend(["--ping-interval".into(), pings]);
+                }
+                words
+            }
             Kind::Socketioxide => [vec![program, port, pings], url.into_iter().collect()].concat(),
             Kind::Node => {
                 let mut words = vec!["node".into(), program, "--port".into(), port];

@@ -1,5 +1,8 @@
 //! The workloads of a run, and which servers take part in each.
 
+use anyhow::ensure;
+
+use super::repeats::Repeats;
 use crate::{
     publishing::Paced,
     server::Kind,
@@ -35,17 +38,17 @@ pub(crate) mod names {
     pub(crate) const RESTORED: &str = "2 nodes, 50,000 subscriptions cut";
 }
 
-/// Members of the one room, for the curve of cost per delivery.
+/// Members of the one room, for the curve of cost per delivery. Two of its points are workloads of their own.
 pub(crate) const MEMBERS: [(&str, u32); 4] = [
     ("curve, room of 10", 10),
     ("curve, room of 100", 100),
-    ("curve, room of 1,000", 1_000),
-    ("curve, room of 10,000", 10_000),
+    (names::ROOM_1000, 1_000),
+    (names::ROOM_10000, 10_000),
 ];
 
 /// Connections, of which 1,000 are in the room.
 pub(crate) const CONNECTIONS: [(&str, u32); 4] = [
-    ("curve, 1,000 connections", 1_000),
+    (names::ROOM_1000, 1_000),
     ("curve, 5,000 connections", 5_000),
     ("curve, 10,000 connections", 10_000),
     ("curve, 18,000 connections", 18_000),
@@ -60,10 +63,11 @@ pub(crate) struct Case {
     pub(crate) nodes: usize,
     /// Part of a quick run.
     pub(crate) is_fast: bool,
-    /// Repeated not at all: it takes long, and what it tells does not vary.
-    pub(crate) is_long: bool,
+    pub(crate) repeats: Repeats,
     /// Messages, requests or cycles of which instructions are counted.
     pub(crate) counted: Option<u32>,
+    /// Whether the gateway's time is looked up in the kernel, too.
+    pub(crate) is_profiled: bool,
 }
 
 /// What is done, and which figures it gives.
@@ -103,7 +107,13 @@ const SHAPE: Shape = Shape {
 
 const fn speed(name: &'static str, shape: Shape, kinds: &'static [Kind]) -> Case {
     let measured = Measured::Speed(Workload::Fanout(shape));
-    Case { name, measured, kinds, nodes: 1, is_fast: true, is_long: false, counted: None }
+    let repeats = Repeats::AsAsked;
+    Case { name, measured, kinds, nodes: 1, is_fast: true, repeats, counted: None, is_profiled: false }
+}
+
+/// A room whose cost per delivery is to be that of a bare loop.
+const fn close(name: &'static str, shape: Shape, kinds: &'static [Kind]) -> Case {
+    Case { repeats: Repeats::Closely, ..speed(name, shape, kinds) }
 }
 
 /// All workloads, in the order in which they run.
@@ -111,10 +121,14 @@ pub(crate) fn all() -> Vec<Case> {
     let large = Shape { members: 10_000, ..SHAPE };
     let eight = Pace::InFlight(8);
     let mut cases = vec![
-        Case { counted: Some(100), ..speed(names::ROOM_1000, SHAPE, PLAIN) },
-        Case { counted: Some(10), is_fast: false, ..speed(names::ROOM_10000, large, PLAIN) },
-        Case { counted: Some(200), ..speed(names::ROOM_1000_BY_8, Shape { pace: eight, ..SHAPE }, EVERY) },
-        Case { is_fast: false, ..speed(names::ROOM_10000_BY_8, Shape { pace: eight, ..large }, EVERY) },
+        Case { counted: Some(100), is_profiled: true, ..close(names::ROOM_1000, SHAPE, PLAIN) },
+        Case { counted: Some(10), is_fast: false, ..close(names::ROOM_10000, large, PLAIN) },
+        Case {
+            counted: Some(200),
+            is_profiled: true,
+            ..close(names::ROOM_1000_BY_8, Shape { pace: eight, ..SHAPE }, EVERY)
+        },
+        Case { is_fast: false, ..close(names::ROOM_10000_BY_8, Shape { pace: eight, ..large }, EVERY) },
         Case {
             counted: Some(2_000),
             ..speed(names::ROOMS, Shape { rooms: 1_000, members: 10, ..SHAPE }, PLAIN)
@@ -136,29 +150,45 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(on_schedule());
     cases.extend([(names::IDLE_10000, 10_000), (names::IDLE_18000, 18_000)].map(|(name, connections)| {
         Case {
-            name,
             measured: Measured::Idle { connections },
-            kinds: PLAIN,
-            nodes: 1,
             is_fast: false,
-            is_long: true,
-            counted: None,
+            repeats: Repeats::OthersOnce,
+            ..speed(name, SHAPE, PLAIN)
         }
     }));
     cases.extend(on_two_nodes());
-    let once = |name, shape| Case { is_fast: false, is_long: true, ..speed(name, shape, PLAIN) };
-    cases.extend(MEMBERS.map(|(name, members)| once(name, Shape { members, ..SHAPE })));
-    cases.extend(
-        CONNECTIONS.map(|(name, connections)| {
-            once(name, Shape { bystanders: connections - SHAPE.members, ..SHAPE })
-        }),
-    );
+    let once = |name, shape| Case { is_fast: false, repeats: Repeats::Once, ..speed(name, shape, PLAIN) };
+    let members = MEMBERS.map(|(name, members)| once(name, Shape { members, ..SHAPE }));
+    let connections = CONNECTIONS
+        .map(|(name, connections)| once(name, Shape { bystanders: connections - SHAPE.members, ..SHAPE }));
+    for case in members.into_iter().chain(connections) {
+        if cases.iter().all(|known| known.name != case.name) {
+            cases.push(case);
+        }
+    }
     cases
 }
 
+/// The workloads whose names have some of these words in them, or are one of them; all of them if there are no words.
+///
+/// # Errors
+/// When words are in no name.
+pub(crate) fn named(words: &[String]) -> anyhow::Result<Vec<Case>> {
+    let mut cases = all();
+    let is_name = |words: &String| all().iter().any(|case| case.name == words);
+    let fits = |words: &String, name: &str| {
+        if is_name(words) { name == words } else { name.to_lowercase().contains(&words.to_lowercase()) }
+    };
+    for words in words {
+        let names = || cases.iter().map(|case| case.name).collect::<Vec<_>>().join("; ");
+        ensure!(cases.iter().any(|case| fits(words, case.name)), "no workload is {words:?}, but {}", names());
+    }
+    cases.retain(|case| words.is_empty() || words.iter().any(|words| fits(words, case.name)));
+    Ok(cases)
+}
+
 fn other(name: &'static str, workload: Workload, kinds: &'static [Kind], counted: Option<u32>) -> Case {
-    let measured = Measured::Speed(workload);
-    Case { name, measured, kinds, nodes: 1, is_fast: true, is_long: false, counted }
+    Case { measured: Measured::Speed(workload), counted, ..speed(name, SHAPE, kinds) }
 }
 
 /// What a publish costs, whose deliveries cost next to nothing.
@@ -195,7 +225,7 @@ fn on_schedule() -> [Case; 2] {
             },
             kinds: SERVERS,
             is_fast: false,
-            is_long: true,
+            repeats: Repeats::Once,
             ..plain
         },
     ]
@@ -219,7 +249,7 @@ fn on_two_nodes() -> [Case; 5] {
         Case {
             measured: Measured::Restored { rooms: 50_000 },
             kinds: OURS,
-            is_long: true,
+            repeats: Repeats::Once,
             ..case(names::RESTORED, SHAPE)
         },
     ]
@@ -237,5 +267,17 @@ mod tests {
         let names: HashSet<&str> = cases.iter().map(|case| case.name).collect();
         assert_eq!(names.len(), cases.len());
         assert!(cases.iter().all(|case| case.kinds.contains(&Kind::Gateway)));
+    }
+
+    #[test]
+    fn a_name_stands_for_itself_and_other_words_for_all_names_with_them() {
+        let names = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            named(&words).map(|cases| cases.iter().map(|case| case.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["room of 1,000"]).unwrap(), [names::ROOM_1000]);
+        assert_eq!(names(&["10,000 c", "Echo, 1 "]).unwrap().len(), 3);
+        assert_eq!(names(&[]).unwrap().len(), all().len());
+        assert!(names(&["rooms of nothing"]).is_err(), "and not an empty run");
     }
 }

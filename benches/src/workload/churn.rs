@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Load, Outcome, Progress};
-use crate::{client::Arrived, crowd::Crowd, server::Server};
+use super::{Load, Outcome};
+use crate::{client::Arrived, crowd::Crowd, progress::Progress, server::Server};
 
 pub(crate) struct Churn {
     crowd: Crowd,

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Load, Outcome, Progress};
+use super::{Load, Outcome};
 use crate::{
     client::Arrived,
     crowd::{Crowd, Seat},
+    progress::Progress,
     server::Server,
     wire,
 };

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Faults, Load, Outcome, Progress};
+use super::{Faults, Load, Outcome};
 use crate::{
     client::{Arrived, Dialect},
     crowd::{Crowd, Seat},
     histogram::Histogram,
+    progress::Progress,
     publisher::Publisher,
     server::{Kind, Server},
 };
