@@ -303,7 +303,7 @@ impl Service {
             return match (self.owner_of(sid), transport) {
                 (Ownership::Nobody, _) => Err(HttpFault::SessionUnknown),
                 (_, Transport::WebSocket) => Err(HttpFault::BadRequest),
-                _ if self.is_foreign(request) => Err(HttpFault::Forbidden),
+                _ if self.is_of_foreign_page(request) => Err(HttpFault::Forbidden),
                 (Ownership::Here(sid, shard), Transport::Polling) => Ok(Wanted::Session(sid, shard)),
                 (Ownership::Node(node), Transport::Polling) => Ok(Wanted::SessionOf(node)),
             };
@@ -327,10 +327,16 @@ impl Service {
         Ok(Wanted::Handshake)
     }
 
-    /// Whether a page that may have no session here has sent this request.
+    /// Whether a page that may have no session here asks for one.
     fn is_foreign(&self, request: &Request<Incoming>) -> bool {
         let origin = request.headers().get(header::ORIGIN);
         self.context.client.refuses_origin(origin.map(http::HeaderValue::as_bytes))
+    }
+
+    /// Whether a page that may have no session here means one that exists.
+    fn is_of_foreign_page(&self, request: &Request<Incoming>) -> bool {
+        let header = |name: &str| request.headers().get(name).map(http::HeaderValue::as_bytes);
+        self.context.client.refuses_page(header)
     }
 
     fn refuse_tls(&self, error: String) {

@@ -111,7 +111,11 @@ pub(crate) fn judge(
     if query.transport != Some(Transport::WebSocket) {
         return fault(HttpFault::BadRequest);
     }
-    if client.refuses_origin((request.header)("origin")) {
+    let is_foreign = match owner {
+        Some(_) => client.refuses_page(request.header),
+        None => client.refuses_origin((request.header)("origin")),
+    };
+    if is_foreign {
         return fault(HttpFault::Forbidden);
     }
     let probe = match owner {
@@ -152,7 +156,7 @@ fn judge_09(
     if !engine.allows(Transport::WebSocket) {
         return fault(HttpFault::TransportUnknown);
     }
-    if client.refuses_origin((request.header)("origin")) {
+    if client.refuses_page(request.header) {
         return fault(HttpFault::Forbidden);
     }
     let owner = owner_of(sid);

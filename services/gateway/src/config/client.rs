@@ -35,7 +35,7 @@ pub(crate) struct ClientConfig {
     /// Shortest message that is compressed on its way to WebSockets, in bytes. Default 1024.
     pub(crate) websocket_compression_min_bytes: u32,
     /// Whether requests with an `Origin` that `cors.origins` does not allow are refused, before a session is made and
-    /// for one that exists; without effect while `cors.origins` is empty. Default true.
+    /// (but for the page's own server) for one that exists; without effect while `cors.origins` is empty. Default true.
     pub(crate) refuse_foreign_origins: bool,
     /// Directory with the client bundle (`socket.io.js` and so on), served under `path`. Default: none is served.
     pub(crate) bundle_dir: Option<PathBuf>,
@@ -103,13 +103,32 @@ impl ClientConfig {
         path.strip_prefix(self.path.trim_end_matches('/'))?.strip_prefix('/')
     }
 
-    /// Whether a request with this `Origin` header is refused, be it for a new session or for one that exists.
+    /// Whether a request for a new session with this `Origin` header is refused.
     ///
     /// There is no exception for an origin that equals the `Host` header: DNS rebinding makes them equal.
     pub(crate) fn refuses_origin(&self, origin: Option<&[u8]>) -> bool {
         let judges = self.refuse_foreign_origins && !self.cors.origins.is_empty();
         judges && origin.is_some_and(|origin| !self.cors.allows(&String::from_utf8_lossy(origin)))
     }
+
+    /// Whether a request with these headers is refused for a session that exists.
+    ///
+    /// Not that of a page whose own server this is: browsers ask it for a session without an `Origin`, and name it with
+    /// pushes and WebSockets. A proxy may have changed `Host`; newer browsers say what they know themselves.
+    pub(crate) fn refuses_page<'h>(&self, header: impl Fn(&str) -> Option<&'h [u8]>) -> bool {
+        let origin = header("origin");
+        let is_own =
+            || header("sec-fetch-site") == Some(b"same-origin") || is_of_host(origin, header("host"));
+        self.refuses_origin(origin) && !is_own()
+    }
+}
+
+/// Whether `origin` is that of pages of `host`, over whichever scheme: TLS may have ended at a proxy.
+fn is_of_host(origin: Option<&[u8]>, host: Option<&[u8]>) -> bool {
+    let text = |header| std::str::from_utf8(header).ok();
+    let origin = origin.and_then(text).and_then(|origin| origin.split_once("://"));
+    let host = host.and_then(text);
+    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// Certificate chain and private key, both PEM.
@@ -273,5 +292,33 @@ mod tests {
         assert!(!client.refuses_origin(Some(b"https://app.example.com")));
         client.refuse_foreign_origins = false;
         assert!(!client.refuses_origin(Some(b"https://evil.test")));
+    }
+
+    #[test]
+    fn a_session_is_for_allowed_origins_and_pages_of_its_own_server() {
+        let mut client = ClientConfig::default();
+        client.cors.origins = vec!["https://app.example.com".into()];
+        for (headers, refused) in [
+            (&[("host", "chat.test")][..], false),
+            (&[("origin", "https://app.example.com"), ("host", "chat.test")], false),
+            (&[("origin", "https://chat.test"), ("host", "Chat.test")], false),
+            (&[("origin", "http://chat.test:3000"), ("host", "chat.test:3000")], false),
+            (
+                &[("origin", "https://chat.test"), ("host", "upstream"), ("sec-fetch-site", "same-origin")],
+                false,
+            ),
+            (&[("origin", "https://chat.test"), ("host", "upstream")], true),
+            (&[("origin", "https://chat.test:8443"), ("host", "chat.test")], true),
+            (
+                &[("origin", "https://evil.test"), ("host", "chat.test"), ("sec-fetch-site", "same-site")],
+                true,
+            ),
+            (&[("origin", "null"), ("host", "null")], true),
+            (&[("origin", "https://evil.test")], true),
+        ] {
+            let find =
+                |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.as_bytes());
+            assert_eq!(client.refuses_page(find), refused, "{headers:?}");
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Service {
             Some(v09::Request::Handshake) => here(self.handshake_09(&request, &asked).await),
             // Its clients have no words for it once they have a session.
             Some(v09::Request::Disconnect { .. } | v09::Request::Transport { .. })
-                if self.is_foreign(&request) =>
+                if self.is_of_foreign_page(&request) =>
             {
                 here(self.refuse(HttpFault::Forbidden))
             }
