@@ -64,14 +64,7 @@ pub(crate) fn curve(
         text(&mut out, at, HEIGHT - BOTTOM + 18.0, "middle", &plain(*x));
         rule(&mut out, (at, TOP), (at, HEIGHT - BOTTOM));
     }
-    let mut tick = 10_f64.powf(y_low.log10().floor());
-    while tick <= y_high {
-        for y in [tick, tick * 2.0, tick * 5.0].into_iter().filter(|y| (y_low..=y_high).contains(y)) {
-            rule(&mut out, (LEFT, y_of(y)), (WIDTH - RIGHT, y_of(y)));
-            text(&mut out, LEFT - 6.0, y_of(y) + 4.0, "end", &plain(y));
-        }
-        tick *= 10.0;
-    }
+    scale(&mut out, (y_low, y_high), y_of);
     text(&mut out, f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 14.0, "middle", axis);
     for (place, Line { kind, points }) in lines.iter().enumerate() {
         let path: Vec<String> =
@@ -106,14 +99,7 @@ pub(crate) fn bars(table: &Table, workloads: &[&str], figure: &str, title: &str)
     let mut out = start(title);
     let group = (WIDTH - LEFT - RIGHT) / workloads.len() as f64;
     let bar = group * 0.8 / Kind::ALL.len() as f64;
-    let mut tick = 10_f64.powf(low.log10().floor());
-    while tick <= high {
-        for y in [tick, tick * 2.0, tick * 5.0].into_iter().filter(|y| (low..=high).contains(y)) {
-            rule(&mut out, (LEFT, y_of(y)), (WIDTH - RIGHT, y_of(y)));
-            text(&mut out, LEFT - 6.0, y_of(y) + 4.0, "end", &plain(y));
-        }
-        tick *= 10.0;
-    }
+    scale(&mut out, (low, high), y_of);
     for (place, workload) in workloads.iter().enumerate() {
         let left = LEFT + place as f64 * group + group * 0.1;
         for (place, kind) in Kind::ALL.into_iter().enumerate() {
@@ -137,6 +123,18 @@ pub(crate) fn bars(table: &Table, workloads: &[&str], figure: &str, title: &str)
     Kind::ALL.into_iter().enumerate().for_each(|(place, kind)| key(&mut out, place, kind));
     out.push_str("</svg>\n");
     Some(out)
+}
+
+/// Lines across the drawing at 1, 2 and 5 of each power of ten.
+fn scale(out: &mut String, (low, high): (f64, f64), y_of: impl Fn(f64) -> f64) {
+    let mut tick = 10_f64.powf(low.log10().floor());
+    while tick <= high {
+        for y in [tick, tick * 2.0, tick * 5.0].into_iter().filter(|y| (low..=high).contains(y)) {
+            rule(out, (LEFT, y_of(y)), (WIDTH - RIGHT, y_of(y)));
+            text(out, LEFT - 6.0, y_of(y) + 4.0, "end", &plain(y));
+        }
+        tick *= 10.0;
+    }
 }
 
 fn start(title: &str) -> String {

@@ -108,17 +108,21 @@ impl Publisher {
     /// # Errors
     /// When the connection has ended.
     pub(crate) fn publish(&self, room: u32, sequence: u32) -> anyhow::Result<()> {
-        let message = Message {
-            rooms: vec![format!("r{room}")],
-            event: "m".into(),
-            arguments: wire::arguments(room, sequence),
-            ..Message::default()
-        };
-        self.queue.blocking_send(message).context("the publish stream has ended")
+        self.queue.blocking_send(message(room, sequence)).context("the publish stream has ended")
     }
 
     /// How many messages were refused since the last call.
     pub(crate) fn take_failures(&self) -> u64 {
         self.failures.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Message number `sequence` of a room, as back ends publish it.
+pub(crate) fn message(room: u32, sequence: u32) -> Message {
+    Message {
+        rooms: vec![format!("r{room}")],
+        event: "m".into(),
+        arguments: wire::arguments(room, sequence),
+        ..Message::default()
     }
 }

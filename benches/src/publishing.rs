@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use roomcast_proto::v1::{
-    Message, PublishRequest, PublishStreamRequest, publish_stream_response::Outcome,
-    publisher_client::PublisherClient,
+    PublishRequest, PublishStreamRequest, publish_stream_response::Outcome, publisher_client::PublisherClient,
 };
 use tokio::{runtime, sync::mpsc};
 use tonic::transport::Channel;
@@ -18,8 +17,8 @@ use crate::{
     client::Arrived,
     crowd::{Crowd, Seat},
     histogram::Histogram,
+    publisher::message,
     server::{CpuTime, Launch, Programs, start_publisher},
-    wire,
 };
 
 /// How long a publisher may take to reach Redis.
@@ -59,15 +58,6 @@ async fn ready(at: SocketAddr) -> anyhow::Result<PublisherClient<Channel>> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(client)
-}
-
-fn message(room: u32, sequence: u32) -> Message {
-    Message {
-        rooms: vec![format!("r{room}")],
-        event: "m".into(),
-        arguments: wire::arguments(room, sequence),
-        ..Message::default()
-    }
 }
 
 fn request(room: u32, sequence: u32) -> PublishRequest {

@@ -1,9 +1,10 @@
 //! A run in Markdown: the tables, and what they were made on.
 
-use std::{fmt::Write as _, fs, process::Command};
+mod circumstances;
+
+use std::fmt::Write as _;
 
 use crate::{
-    instructions::Counter,
     number::plain,
     plot,
     profile::Profile,
@@ -27,7 +28,7 @@ pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f6
     let Results { table, hot, profiles, failures, faults } = results;
     let mut out = format!(
         "# Results\n\nMade by `{command}`; every delivery is checked for order, room and length.\n\n{}",
-        circumstances(plan)
+        circumstances::circumstances(plan)
     );
     writeln!(
         out,
@@ -36,7 +37,7 @@ pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f6
         others * 100.0
     )
     .expect("a string takes all");
-    out.push_str(&method(plan));
+    out.push_str(&circumstances::method(plan));
     write!(
         out,
         "\n## Targets\n\nThe share is the distance from the bound.\n\n{}\n## Figures\n\nMedians; ± is half the \
@@ -172,63 +173,4 @@ fn symbols(workload: &str, profile: &Profile) -> String {
         list(kernel, SYMBOLS_MAX.0),
         list(user, SYMBOLS_MAX.1)
     )
-}
-
-/// Date, machine and versions.
-fn circumstances(plan: &Plan) -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory_kib = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.split(['-', '+']).next().unwrap_or_default().trim().to_owned();
-    format!(
-        "- {} UTC, {}, commit {}\n- {}, {cores} cores, {} GiB, Linux {kernel}\n- {}, release profile, {} shard(s) per \
-         gateway\n- Peers: socketioxide 0.18.9 with its Redis adapter 0.4.4 behind axum; Node.js {} with Socket.IO 4.8.4, ws \
-         8.21.3 and its Redis adapter 8.3.0; Centrifuge 0.38.0, the library that Centrifugo is made of; {}\n",
-        output("date", &["-u", "+%Y-%m-%d %H:%M"]),
-        output(&plan.programs.gateway.display().to_string(), &["--version"]),
-        output("git", &["describe", "--always", "--dirty"]),
-        model.trim_start_matches([' ', '\t', ':']),
-        memory_kib >> 20,
-        output("rustc", &["--version"]),
-        plan.shards,
-        output("node", &["--version"]),
-        output("redis-server", &["--version"]).split_whitespace().take(3).collect::<Vec<_>>().join(" "),
-    )
-}
-
-/// How the figures came to be, and what they are not.
-fn method(plan: &Plan) -> String {
-    let counted = match plan.counter {
-        None => "Instructions are not counted in this run.",
-        Some(Counter::Perf) => {
-            "Instructions are counted by the processor (perf stat), in user space and in the kernel, while a workload runs."
-        }
-        Some(Counter::Callgrind) => {
-            "The machine gives no access to the processor's counters: user instructions are counted by callgrind, for the \
-             Rust servers and Redis, from the moment a workload is set up until it is done; the kernel's cannot be counted, \
-             and CPU time stands in for all instructions."
-        }
-    };
-    format!(
-        "- {counted}\n- CPU times are the kernel's clocks of the processes, to 1 ns; their share in user space is known to 10 ms.\n\
-         - {} repetition(s) of {:.1} s each, the servers in turns, every second time in the other order; curves and the \
-         stalled reader once, idle connections once for the peers. Rooms of 1,000 and 10,000 run twice more on the gateway and \
-         on the bare loops (with more than one repetition): there the ratio to the loop is the target, and it is the median of the \
-         ratios of each repetition, not the ratio of the medians. One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing \
-         is extrapolated.\n- The load generator is one thread beside the servers on the same processors. Latencies run from \
-         the time at which a message should have been sent (open loop).\n- Centrifugo 6.9.1 itself could not be built: the Go module proxy did not serve the version of its \
-         library that it needs, 0.38.1-0.20260711082514-84d40cc4dbf6; release 0.38.0 of that library stands in for it, without \
-         Centrifugo's gRPC API. It knows no acknowledgements and no polling; socketioxide and Node have no publish API.\n",
-        plan.repetitions,
-        plan.duration.as_secs_f64(),
-    )
-}
-
-fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".into())
 }
