@@ -34,7 +34,7 @@ pub fn first_bytes(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
             Verdict::Open(_, greeting) | Verdict::Probe { greeting, .. } => greeting.to_vec(),
             Verdict::Refuse(refused) => refused.response().to_vec(),
             // What follows the head of a farewell is Socket.IO 0.9's, which is off here.
-            Verdict::Farewell(_) | Verdict::Elsewhere(_) | Verdict::NotFound => Vec::new(),
+            Verdict::Farewell(_) | Verdict::Elsewhere(..) | Verdict::NotFound => Vec::new(),
         };
         (length, answer)
     })

@@ -29,8 +29,9 @@ pub(crate) enum Verdict {
     Probe { sid: SessionId, shard: u8, wire: Wire, deflate: Option<Deflate>, greeting: Bytes },
     /// The advice to begin anew, over a WebSocket of 0.9; the bytes are the 101 answer.
     Farewell(Bytes),
-    /// For the gateway with this number, which owns the session.
-    Elsewhere(u16),
+    /// For the gateway with this number, which owns the session. If that one gives no answer, a client of 0.9 gets the
+    /// advice to begin anew, by this 101 answer: a refusal would leave it waiting for its transport.
+    Elsewhere(u16, Option<Bytes>),
     /// Not for us.
     NotFound,
     /// No: the answer.
@@ -121,7 +122,7 @@ pub(crate) fn judge(
     let probe = match owner {
         Some(Ownership::Here(sid, shard)) => Some((sid, shard)),
         // The rest is the owner's to judge.
-        Some(Ownership::Node(node)) => return Verdict::Elsewhere(node),
+        Some(Ownership::Node(node)) => return Verdict::Elsewhere(node, None),
         Some(Ownership::Nobody) | None => None,
     };
     if probe.is_none() && query.revision == Revision::V3 && !engine.allow_eio3 {
@@ -160,17 +161,15 @@ fn judge_09(
         return fault(HttpFault::Forbidden);
     }
     let owner = owner_of(sid);
-    if let Ownership::Node(node) = owner {
-        return Verdict::Elsewhere(node);
-    }
     let deflate = client.websocket_compression.then(|| offered_deflate(request)).flatten();
     match (switching_protocols(request, client, deflate), owner) {
         (Err(refused), _) => Verdict::Refuse(refused),
         (Ok(greeting), Ownership::Here(sid, shard)) => {
             Verdict::Probe { sid, shard, wire: Wire::V09, deflate, greeting }
         }
+        (Ok(greeting), Ownership::Node(node)) => Verdict::Elsewhere(node, Some(greeting)),
         // What is written to it is not compressed, whatever was agreed on.
-        (Ok(greeting), _) => Verdict::Farewell(greeting),
+        (Ok(greeting), Ownership::Nobody) => Verdict::Farewell(greeting),
     }
 }
 
@@ -295,7 +294,7 @@ mod tests {
     #[test]
     fn a_session_of_another_gateway_is_its_to_judge_unless_nobody_would_take_the_request() {
         let foreign = verdict("/socket.io/?EIO=4&transport=websocket&sid=foreign", &[]);
-        assert!(matches!(foreign, Verdict::Elsewhere(2)), "{foreign:?}");
+        assert!(matches!(foreign, Verdict::Elsewhere(2, None)), "{foreign:?}");
         // A page that may have no session may not have it here either.
         let evil = ("origin", "https://evil.example");
         assert_eq!(

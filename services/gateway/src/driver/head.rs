@@ -101,7 +101,7 @@ impl Driver {
                 None
             }
             // HTTP tasks are where requests are forwarded.
-            Head::WebSocket(_, Verdict::NotFound | Verdict::Elsewhere(_)) | Head::Http => {
+            Head::WebSocket(_, Verdict::NotFound | Verdict::Elsewhere(..)) | Head::Http => {
                 self.serve_http(link, Bytes::copy_from_slice(bytes));
                 None
             }

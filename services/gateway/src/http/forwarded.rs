@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    inbox::Purpose,
     peers::{self, FORWARDED_FOR, Failure, PEER, Signed},
     tasks::timeout,
     upgrade::Refused,
@@ -62,14 +63,25 @@ impl Service {
         }
     }
 
-    /// Asks node `node`, which owns the session, for a WebSocket, and passes the bytes of both sides on.
-    pub(super) async fn forward_upgrade(&self, mut request: Request<Incoming>, node: u16) -> Answer {
+    /// Asks node `node`, which owns the session, for a WebSocket, and passes the bytes of both sides on. `farewell` is
+    /// for a client that is to be told by a WebSocket that there is no session.
+    pub(super) async fn forward_upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        node: u16,
+        farewell: Option<Bytes>,
+    ) -> Answer {
         let client = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let mut answer = match self.ask_owner(node, &parts, Bytes::new()).await {
             Ok(answer) => answer,
             Err(Some(failure)) if failure.is_busy() => return answer::busy(),
-            Err(_) => return self.refuse_upgrade(Refused::Fault(HttpFault::SessionUnknown)),
+            Err(_) => {
+                return match farewell {
+                    Some(greeting) => self.adopt(client, self.number, Purpose::Farewell, &greeting),
+                    None => self.refuse_upgrade(Refused::Fault(HttpFault::SessionUnknown)),
+                };
+            }
         };
         let owner = hyper::upgrade::on(&mut answer);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

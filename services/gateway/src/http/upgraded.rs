@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Instant};
 use admission::Place;
 use broker::Wire;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 
 use super::{
@@ -49,20 +52,27 @@ impl Service {
                         _ => return self.refuse_upgrade(Refused::Fault(engineio::HttpFault::SessionUnknown)),
                     }
                 }
-                Verdict::Elsewhere(node) => return self.forward_upgrade(request, node).await,
+                Verdict::Elsewhere(node, farewell) => {
+                    return self.forward_upgrade(request, node, farewell).await;
+                }
                 Verdict::NotFound => return answer::not_found(),
                 Verdict::Refuse(refused) => return self.refuse_upgrade(refused),
             };
+        self.adopt(hyper::upgrade::on(request), shard, purpose, &greeting)
+    }
+
+    /// Agrees to a WebSocket, which `shard` gets once it is one.
+    pub(super) fn adopt(&self, client: OnUpgrade, shard: u8, purpose: Purpose, greeting: &[u8]) -> Answer {
         let inbox = self.shards.inbox(shard).clone();
         let (peer, place) = (self.peer, self.place.clone());
         tokio::task::spawn_local(async move {
-            if let Ok(upgraded) = hyper::upgrade::on(request).await
+            if let Ok(upgraded) = client.await
                 && let Some(adoption) = adoption(upgraded, peer, place, purpose)
             {
                 inbox.send(Command::Adopt(Box::new(adoption))).await.ok();
             }
         });
-        switching_protocols(&greeting)
+        switching_protocols(greeting)
     }
 
     /// Refuses a WebSocket.

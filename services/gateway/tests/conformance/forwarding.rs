@@ -262,6 +262,21 @@ fn the_header_of_gateways_is_no_use_to_clients() {
 }
 
 #[test]
+fn clients_of_0_9_whose_owner_is_gone_are_told_to_begin_anew_on_each_transport() {
+    let mut cluster = Cluster::dev(2, &["engine.allow_socketio_09=true"]);
+    let line = cluster[0].get("/socket.io/1/?t=1").text();
+    let sid = line.split(':').next().unwrap();
+    let poll = format!("/socket.io/1/xhr-polling/{sid}?t=1");
+    assert_eq!(cluster[1].get(&poll).text(), "1::", "it is forwarded");
+    cluster.kill(0);
+    assert_eq!(cluster[1].get(&poll).text(), "7:::1+0");
+    let mut websocket = Frames::open(cluster[1].client, &format!("/socket.io/1/websocket/{sid}"));
+    assert_eq!(websocket.text(), "7:::1+0");
+    assert_eq!(websocket.frame().opcode, Opcode::CLOSE);
+    assert_eq!(failures(&cluster[1], "unreachable") + failures(&cluster[1], "broken"), 2.0);
+}
+
+#[test]
 fn an_owner_that_is_killed_answers_its_polls_with_unknown_sids() {
     let mut cluster = Cluster::dev(2, &[]);
     let session = Polling::joined(&cluster[0]).over(&cluster[1]);
