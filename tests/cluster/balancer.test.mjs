@@ -1,5 +1,5 @@
 // No sticky sessions: nginx deals out every single request to the next of three gateways, and real clients of two
-// generations, with polling and with upgrade, notice nothing. The gateways find each other through Redis.
+// generations, with polling and with upgrade, notice nothing.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -10,10 +10,8 @@ import { io as io4 } from "socket.io-client";
 import io2 from "socket.io-client-2";
 
 import { within } from "../clients/deadline.mjs";
-import { startGateway } from "../clients/harness.mjs";
+import { startBalanced } from "./kit/balanced.mjs";
 import { eventually } from "./kit/eventually.mjs";
-import { startNginx } from "./kit/nginx.mjs";
-import { startRedis } from "./kit/redis.mjs";
 
 const GENERATIONS = { "4.8": io4, 2.5: io2 };
 /** Clients at once, of each generation and way. */
@@ -24,29 +22,17 @@ const EVENTS = 260;
 const REQUESTS_MIN = 10_000;
 
 describe("three gateways behind a balancer without sticky sessions", () => {
-  let redis, gateways, nginx;
-  /** Failures while the gateways did not know each other yet. */
-  let early;
+  let balanced;
 
   before(async () => {
-    redis = await startRedis();
-    const env = { ROOMCAST__ADAPTER__KIND: "redis", ROOMCAST__REDIS__URL: redis.url };
-    gateways = await Promise.all([0, 1, 2].map(() => startGateway({ env })));
-    const areKnown = async () => (await Promise.all(gateways.map(isKnownEverywhere))).every(Boolean);
-    await eventually(areKnown, "the gateways know each other");
-    early = await failures();
-    nginx = await startNginx(gateways.map(({ port }) => port));
+    balanced = await startBalanced();
   });
 
-  after(async () => {
-    await nginx?.stop();
-    await Promise.all((gateways ?? []).map((gateway) => gateway.stop()));
-    await redis?.stop();
-  });
+  after(() => balanced?.stop());
 
   for (const [generation, io] of Object.entries(GENERATIONS)) {
     test(`${generation} with polling alone: every event is acknowledged, in order`, async () => {
-      const clients = Array.from({ length: CLIENTS }, () => connect(io, nginx.url, ["polling"]));
+      const clients = Array.from({ length: CLIENTS }, () => connect(io, balanced.url, ["polling"]));
       await Promise.all(clients.map((client) => talk(client, EVENTS)));
       assert.deepEqual(clients.map(({ io: { engine } }) => engine.transport.name), clients.map(() => "polling"));
       await Promise.all(clients.map(leave));
@@ -54,7 +40,7 @@ describe("three gateways behind a balancer without sticky sessions", () => {
 
     test(`${generation} with upgrade: every client ends on WebSocket and loses nothing`, async () => {
       for (let round = 0; round < 5; round += 1) {
-        const clients = Array.from({ length: CLIENTS }, () => connect(io, nginx.url, ["polling", "websocket"]));
+        const clients = Array.from({ length: CLIENTS }, () => connect(io, balanced.url, ["polling", "websocket"]));
         await Promise.all(clients.map((client) => talk(client, 20)));
         const upgraded = () => clients.every(({ io: { engine } }) => engine.transport.name === "websocket");
         await eventually(upgraded, "all clients are on WebSocket");
@@ -65,23 +51,21 @@ describe("three gateways behind a balancer without sticky sessions", () => {
   }
 
   test(`none of more than ${REQUESTS_MIN} requests has failed, and each gateway had its share`, async () => {
-    const requests = nginx.requests();
-    // 499: a client that says goodbye gives up its last poll.
-    const failed = requests.filter(({ status, method }) => ![200, 101].includes(status) && !(status === 499 && method === "GET"));
-    assert.deepEqual(failed, []);
+    const requests = balanced.nginx.requests();
+    assert.deepEqual(balanced.failed(), []);
     assert.ok(requests.length > REQUESTS_MIN, `${requests.length} requests`);
-    const shares = gateways.map(({ port }) => requests.filter(({ by }) => by === `127.0.0.1:${port}`).length);
+    const shares = balanced.shares();
     assert.ok(shares.every((share) => share > requests.length / 4), `${shares}`);
-    const forwarded = await sum("roomcast_forwards_total");
+    const forwarded = await balanced.sum("roomcast_forwards_total");
     assert.ok(forwarded > requests.length / 2, `${forwarded} of ${requests.length} forwarded`);
-    assert.deepEqual(await failures(), early);
-    const upgrades = await sum("roomcast_upgrades_total");
+    assert.deepEqual(await balanced.failures(), balanced.early);
+    const upgrades = await balanced.sum("roomcast_upgrades_total");
     assert.equal(upgrades, 2 * 5 * CLIENTS);
     console.log(`${requests.length} requests, ${forwarded} of them forwarded, ${upgrades} upgrades; none failed`);
   });
 
   test("what forwarding costs a request (no bound: the figures are for the reader)", async () => {
-    const [owner, other] = gateways;
+    const [owner, other] = balanced.gateways;
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     const open = await request(agent, owner.port, "GET", "/socket.io/?EIO=4&transport=polling");
     const target = `/socket.io/?EIO=4&transport=polling&sid=${JSON.parse(open.slice(1)).sid}`;
@@ -103,11 +87,11 @@ describe("three gateways behind a balancer without sticky sessions", () => {
   });
 
   test("an owner that is killed costs its clients one reconnect", async () => {
-    const clients = Array.from({ length: 12 }, () => connect(io4, nginx.url, ["polling"]));
+    const clients = Array.from({ length: 12 }, () => connect(io4, balanced.url, ["polling"]));
     await Promise.all(clients.map((client) => talk(client, 1)));
     const lost = clients.map((client) => client.io.engine.id);
-    await gateways[0].kill();
-    await gateways[0].start();
+    await balanced.gateways[0].kill();
+    await balanced.gateways[0].start();
     const back = () => clients.filter(({ connected }) => connected).length === clients.length;
     await eventually(back, "all clients are connected");
     // A client whose owner it was learns it with its poll, and is known anew when it has come back.
@@ -116,28 +100,6 @@ describe("three gateways behind a balancer without sticky sessions", () => {
     assert.ok(anew > 0 && anew < clients.length, `${anew} of ${clients.length} had to come back`);
     await Promise.all(clients.map(leave));
   });
-
-  /** Whether sessions of `owner` can be reached at every gateway. */
-  async function isKnownEverywhere(owner) {
-    for (const { url } of gateways) {
-      const opened = await fetch(`${owner.url}/socket.io/?EIO=4&transport=polling`);
-      const { sid } = JSON.parse((await opened.text()).slice(1));
-      // A packet that closes the session, so that none is left.
-      const closed = await fetch(`${url}/socket.io/?EIO=4&transport=polling&sid=${sid}`, { method: "POST", body: "1" });
-      if (closed.status !== 200) return false;
-    }
-    return true;
-  }
-
-  async function failures() {
-    return [await sum("roomcast_forward_failures_total"), await sum("roomcast_requests_refused_total")];
-  }
-
-  async function sum(name) {
-    const pages = await Promise.all(gateways.map(async ({ opsUrl }) => (await fetch(`${opsUrl}/metrics`)).text()));
-    const values = pages.flatMap((page) => [...page.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"))]);
-    return values.reduce((total, [, value]) => total + Number(value), 0);
-  }
 });
 
 /** A client on a connection of its own. */
