@@ -24,6 +24,8 @@ const STRIPES: usize = 64;
 /// Addresses that are remembered at once. What comes from further ones is admitted uncounted: `limits.connections` holds for
 /// them too, and to refuse them would let one who has many addresses lock everybody else out.
 pub const ADDRESSES_MAX: usize = 262_144;
+/// A stripe with room for no more than so many addresses keeps it.
+const ENTRIES_KEPT: usize = 16;
 /// Shortest time between two searches of a full stripe for what can be forgotten.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
@@ -146,6 +148,12 @@ impl Quotas {
         self.stripes.iter().map(|stripe| lock(stripe).entries.len()).sum()
     }
 
+    /// Forgets the addresses that need not be remembered, and gives back what a past crowd of them needed; to be called now and
+    /// then.
+    pub fn shrink(&self, now: Instant) {
+        self.stripes.iter().for_each(|stripe| lock(stripe).shrink(now));
+    }
+
     fn stripe(&self, address: &Prefix) -> MutexGuard<'_, Stripe> {
         let hash = self.hasher.hash_one(address);
         // As many as fit into any integer.
@@ -183,6 +191,16 @@ impl Stripe {
             }
         }
         Some(self.entries.entry(address).or_default())
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        // A few are no crowd, and not worth a walk.
+        if self.entries.capacity() > ENTRIES_KEPT {
+            self.sweep(now);
+            if self.entries.capacity() > ENTRIES_KEPT.max(4 * self.entries.len()) {
+                self.entries.shrink_to(2 * self.entries.len());
+            }
+        }
     }
 
     /// Forgets the addresses that have nothing open and have rested. To be called before the table grows, so that its
@@ -334,5 +352,25 @@ mod tests {
             .collect();
         assert_eq!(later.iter().flatten().count(), later.len());
         assert!(quotas.address_count() <= ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn a_crowd_of_addresses_that_has_gone_is_forgotten_though_nobody_comes() {
+        let room = |quotas: &Quotas| -> usize {
+            quotas.stripes.iter().map(|stripe| lock(stripe).entries.capacity()).sum()
+        };
+        for new_per_second in [0, 1] {
+            let (quotas, start) = (quotas(1, new_per_second), Instant::now());
+            let address = |number: u32| IpAddr::V6(Ipv6Addr::from_bits(u128::from(number) << 64));
+            let take = |number| quotas.take(Connection, address(number), start).unwrap();
+            let mut everybody: Vec<_> = (0..50_000).map(take).collect();
+            assert!(room(&quotas) > 50_000);
+            everybody.truncate(100);
+            quotas.shrink(start + second(5));
+            assert_eq!(quotas.address_count(), 100);
+            let kept = room(&quotas);
+            assert!(kept <= STRIPES * 2 * ENTRIES_KEPT, "{kept}");
+            assert_eq!(quotas.take(Connection, address(99), start + second(6)), Err(Refused::TooMany));
+        }
     }
 }

@@ -88,6 +88,17 @@ impl Spares {
             self.0.push(buffer);
         }
     }
+
+    /// Drops those that so many clients cannot need at once.
+    pub(crate) fn shrink(&mut self, clients: usize) {
+        self.0.truncate(clients);
+        self.0.shrink_to(clients);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Outbox {

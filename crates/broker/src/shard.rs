@@ -13,6 +13,7 @@ mod operations;
 mod pace;
 mod packets;
 mod polling;
+mod shrink;
 mod turn;
 mod v09;
 

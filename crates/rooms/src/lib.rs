@@ -7,4 +7,4 @@ mod shrink;
 
 pub use registry::{Joined, Left, Member, Registry, SocketKey};
 pub use select::Selection;
-pub use shrink::shrink_after_wave;
+pub use shrink::{is_worth_shrinking, shrink_after_wave};

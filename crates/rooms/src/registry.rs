@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use socketio::{RoomName, SocketId};
 
 use crate::index::Index;
-use crate::shrink::{SHRINK_FACTOR, SHRINK_FLOOR, shrink_after_wave};
+use crate::shrink::{is_worth_shrinking, shrink_after_wave};
 
 /// A socket's place in its [`Registry`]; reused after the socket has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -216,7 +216,7 @@ impl Registry {
         let members = &mut self.rooms[seat.room as usize].members;
         members.swap_remove(seat.position as usize);
         let emptied = members.is_empty();
-        if members.capacity() > SHRINK_FLOOR.max(members.len() * SHRINK_FACTOR) {
+        if is_worth_shrinking(members.capacity(), members.len()) {
             members.shrink_to(members.len() * 2);
         }
         // The last member took the free place: its seat has to follow.
@@ -236,11 +236,11 @@ impl Registry {
 
     /// Gives back what a past crowd needed; to be called now and then.
     pub fn shrink(&mut self) {
-        if self.ids.capacity() > SHRINK_FLOOR.max(self.sockets.len() * SHRINK_FACTOR) {
+        if is_worth_shrinking(self.ids.capacity(), self.sockets.len()) {
             let sockets = &self.sockets;
             self.ids.shrink(|key| sockets[key as usize].id.as_str());
         }
-        if self.names.capacity() > SHRINK_FLOOR.max(self.rooms.len() * SHRINK_FACTOR) {
+        if is_worth_shrinking(self.names.capacity(), self.rooms.len()) {
             let rooms = &self.rooms;
             self.names.shrink(|key| rooms[key as usize].name.as_str());
         }

@@ -3,15 +3,20 @@
 use slab::Slab;
 
 /// A table shrinks when it is this many times larger than needed.
-pub(crate) const SHRINK_FACTOR: usize = 4;
-pub(crate) const SHRINK_FLOOR: usize = 64;
+const SHRINK_FACTOR: usize = 4;
+const SHRINK_FLOOR: usize = 64;
+
+/// Whether a table with room for `capacity` entries is much too large for its `len`.
+pub fn is_worth_shrinking(capacity: usize, len: usize) -> bool {
+    capacity > SHRINK_FLOOR.max(len * SHRINK_FACTOR)
+}
 
 /// Gives back what a slab needed for a past crowd. Entries stay where they are: it is cut off behind the last one, which
 /// is near the front if those that stay were there before the wave.
 ///
 /// Walks over all vacant places if the slab is much too large: to be called now and then, not after each removal.
 pub fn shrink_after_wave<T>(slab: &mut Slab<T>) {
-    if slab.capacity() > SHRINK_FLOOR.max(slab.len() * SHRINK_FACTOR) {
+    if is_worth_shrinking(slab.capacity(), slab.len()) {
         slab.shrink_to_fit();
     }
 }

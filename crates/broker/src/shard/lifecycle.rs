@@ -9,7 +9,6 @@ use std::{
 use admission::{Bucket, Place};
 use bytes::Bytes;
 use engineio::{BodyForm, CloseReason, Query, Revision, Transport, open_packet, v09};
-use rooms::shrink_after_wave;
 use smallvec::SmallVec;
 use socketio::Assembler;
 use websocket::Deflate;
@@ -28,10 +27,6 @@ use crate::{
 
 /// How long a closing WebSocket may take to accept what was queued for it.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
-
-/// The table of sids shrinks when it has room for this many times as many, and for more than this.
-const SIDS_FACTOR: usize = 4;
-const SIDS_KEPT: usize = 64;
 
 /// What a handshake asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,16 +288,6 @@ impl Shard {
             entry.remove();
         }
         self.connections.remove(index as usize);
-    }
-
-    /// Gives back what a past crowd needed; to be called now and then.
-    pub fn shrink(&mut self) {
-        shrink_after_wave(&mut self.connections);
-        if self.sids.capacity() > SIDS_KEPT.max(self.sids.len() * SIDS_FACTOR) {
-            let (hash, connections) = (&self.sid_hash, &self.connections);
-            self.sids.shrink_to_fit(|index| hash.hash_one(connections[*index as usize].sid));
-        }
-        self.namespaces.iter_mut().for_each(|(_, namespace)| namespace.rooms.shrink());
     }
 
     /// Ends up to `count` sessions because the server is going away; true while there are more.

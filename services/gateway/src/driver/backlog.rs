@@ -27,6 +27,11 @@ impl Backlog {
         self.parcels.is_empty()
     }
 
+    /// Gives back what a past crowd needed.
+    pub(super) fn shrink(&mut self) {
+        self.parcels.shrink_to(2 * self.parcels.len());
+    }
+
     pub(super) fn push_to_shard(&mut self, shard: u8, command: Command) {
         self.parcels.push_back(Parcel::Shard(shard, command));
     }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 
 use broker::{LinkId, Payload, PollId, Refusal, Sink};
 use mio::Registry;
+use rooms::shrink_after_wave;
 use slab::Slab;
 use tokio::sync::oneshot;
 
@@ -34,6 +35,11 @@ impl Polls {
 
     pub(super) fn forget(&mut self, poll: PollId) {
         self.0.try_remove(poll.0 as usize);
+    }
+
+    /// Gives back what a past crowd needed.
+    pub(super) fn shrink(&mut self) {
+        shrink_after_wave(&mut self.0);
     }
 }
 

@@ -7,7 +7,7 @@ use rooms::shrink_after_wave;
 use telemetry::ShardCounts;
 
 use super::{Driver, GAUGE_PAUSE};
-use crate::context::Context;
+use crate::{context::Context, tasks::parking};
 
 impl Driver {
     /// Adds what a turn has counted.
@@ -27,8 +27,23 @@ impl Driver {
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGE_PAUSE;
             self.metrics.set_outbox_bytes(self.shard.outbox_bytes());
-            self.shard.shrink();
-            shrink_after_wave(&mut self.links);
+            self.shrink(now);
+        }
+    }
+
+    /// Gives back what a past crowd needed.
+    fn shrink(&mut self, now: Instant) {
+        self.shard.shrink();
+        shrink_after_wave(&mut self.links);
+        self.polls.shrink();
+        parking::shrink();
+        let links = self.links.len();
+        self.unread.shrink_to(links);
+        self.pushes.shrink_to(2 * self.pushes.len());
+        self.calls.shrink_to(2 * self.calls.len());
+        self.backlog.shrink();
+        if self.number == 0 {
+            self.context.quotas.shrink(now);
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::{cell::RefCell, collections::BTreeMap, io, task::Waker, time::Instant};
 
 use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use rooms::shrink_after_wave;
 use slab::Slab;
 
 /// Tokens of the thread's poll from here on are sockets of tasks.
@@ -84,6 +85,11 @@ pub(crate) fn expire(now: Instant) {
     }) {
         waker.wake();
     }
+}
+
+/// Gives back what a past crowd needed.
+pub(crate) fn shrink() {
+    PARKING.with_borrow_mut(|parking| shrink_after_wave(&mut parking.sockets));
 }
 
 /// A place for one socket.
