@@ -283,6 +283,7 @@ pub struct Publication {
 
 impl Publication {
     /// Encodes `broadcast` for all its recipients.
+    #[inline]
     pub fn new(broadcast: Broadcast) -> Self {
         let encoded = Arc::new(Encoded::event(&broadcast, None));
         Self { broadcast, encoded }

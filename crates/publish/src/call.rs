@@ -15,6 +15,7 @@ use crate::dispatch::{CallAnswer, CallEnd, CallEvent, Coverage, Dispatch};
 use crate::error::{FieldFault, Rule};
 use crate::operations::timeout;
 use crate::publishing::{Publishing, next_id};
+use crate::texts::Texts;
 
 /// Responses that wait for the caller to take them; behind them the dispatch keeps what it can.
 const RESPONSES_MAX: usize = 64;
@@ -59,8 +60,8 @@ impl<D: Dispatch> Publishing<D> {
     fn check_call(&self, request: v1::CallRequest) -> Result<(Broadcast, Duration, EndsAt), FieldFault> {
         let v1::CallRequest { message, timeout_ms, quorum } = request;
         let message = message.ok_or_else(|| FieldFault::new("message", Rule::Required))?;
-        let broadcast =
-            convert::broadcast(&(&message).into(), &self.config).map_err(|fault| fault.within("message"))?;
+        let broadcast = convert::broadcast(&(&message).into(), &self.config, &mut Texts::default())
+            .map_err(|fault| fault.within("message"))?;
         Ok((broadcast, timeout(timeout_ms)?, ends_at(quorum)?))
     }
 }

@@ -10,6 +10,7 @@ use roomcast_proto::v1;
 use crate::config::PublishConfig;
 use crate::convert;
 use crate::http::{PATHS, json, methods};
+use crate::texts::Texts;
 use crate::wire::{self, BatchRef, PublishRef};
 
 /// Reads `body` as the request of the rpc with this number, counted round; what it publishes, if it does and may.
@@ -31,7 +32,7 @@ pub fn request(rpc: usize, body: &[u8]) -> Option<Broadcast> {
         "CountSockets" => return read::<v1::CountSocketsRequest>(input, body).and(None),
         _ => return read::<v1::ServerSideEmitRequest>(input, body).and(None),
     };
-    convert::broadcast(&(&message?).into(), &PublishConfig::default()).ok()
+    convert::broadcast(&(&message?).into(), &PublishConfig::default(), &mut Texts::default()).ok()
 }
 
 /// Reads `bytes` as each request that is read without copies; what the first of them publishes, if it does and may.
@@ -52,7 +53,9 @@ pub fn wire(bytes: &[u8]) -> Option<Broadcast> {
     let expected = v1::PublishRequest::decode(bytes);
     let expected = expected.map(|request| format!("{:?}", PublishRef::from(&request)));
     same(expected, wire::publish_request(bytes, |read| format!("{read:?}")));
-    let broadcast = |read: PublishRef<'_>| convert::broadcast(&read.message?, &PublishConfig::default()).ok();
+    let broadcast = |read: PublishRef<'_>| {
+        convert::broadcast(&read.message?, &PublishConfig::default(), &mut Texts::default()).ok()
+    };
     wire::publish_request(bytes, broadcast).ok().flatten()
 }
 

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::auth::{Caller, InFlight, Operation};
 use crate::dispatch::Dispatch;
 use crate::publishing::{Checked, CheckedBatch, Publishing};
+use crate::texts::Texts;
 use crate::wire::{BatchRef, MessageRef, PublishRef};
 
 /// The service, for callers whose identity the layer before has left in the request's extensions. A request without
@@ -52,7 +53,7 @@ impl<D: Dispatch> Guarded<D> {
             request.message.as_ref().map_or(Ok(()), |part| message(caller, part, "message"))?;
             caller.spend(1)
         })?;
-        Ok((self.0.check(name(caller), request)?, in_flight))
+        Ok((self.0.check(name(caller), request, &mut Texts::default())?, in_flight))
     }
 
     /// The same for a batch.
@@ -78,17 +79,18 @@ impl<D: Dispatch> Guarded<D> {
         admitted.inspect_err(|status| self.0.metrics.answered(status.code().into(), started.elapsed()))
     }
 
-    /// Checks one message of a stream.
+    /// Checks one message of a stream, whose JSON is written among `texts`.
     pub(crate) fn check_streamed(
         &self,
         caller: Option<&Caller>,
         request: &PublishRef<'_>,
+        texts: &mut Texts,
     ) -> Result<Checked, Status> {
         if let (Some(caller), Some(part)) = (caller, &request.message) {
             message(caller, part, "message")?;
             caller.spend(1)?;
         }
-        Ok(self.0.check(name(caller), request)?)
+        Ok(self.0.check(name(caller), request, texts)?)
     }
 }
 

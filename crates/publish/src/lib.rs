@@ -25,6 +25,7 @@ mod operations;
 mod publishing;
 mod server;
 mod stream;
+mod texts;
 mod tls;
 mod wire;
 
@@ -46,8 +47,9 @@ pub use tls::TlsFault;
 /// bytes are read and checked. `None` if they break a rule.
 #[doc(hidden)]
 pub fn checked_of_stream(bytes: &[u8], config: &PublishConfig) -> Option<adapter::Broadcast> {
+    let texts = &mut texts::Texts::default();
     let checked = wire::publish_stream_request(bytes, |request| {
-        request.message.and_then(|message| convert::broadcast(&message, config).ok())
+        request.message.and_then(|message| convert::broadcast(&message, config, texts).ok())
     });
     checked.ok().flatten()
 }

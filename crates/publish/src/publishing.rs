@@ -19,7 +19,8 @@ use crate::dispatch::{Dispatch, ReachLater, ReportLevel};
 use crate::error::{FieldFault, Rule};
 use crate::id::MessageId;
 use crate::idempotency::{IdempotencyKey, Remembered};
-use crate::wire::{BatchRef, PublishRef};
+use crate::texts::Texts;
+use crate::wire::{BatchRef, MessageRef, PublishRef};
 
 /// What every call needs, in front of one [`Dispatch`].
 #[derive(Clone)]
@@ -124,11 +125,17 @@ impl<D: Dispatch> Publishing<D> {
     }
 
     /// Checks what `Publish` and each message of `PublishStream` share; `caller` is the name of an identity.
-    pub(crate) fn check(&self, caller: &str, request: &PublishRef<'_>) -> Result<Checked, FieldFault> {
+    pub(crate) fn check(
+        &self,
+        caller: &str,
+        request: &PublishRef<'_>,
+        texts: &mut Texts,
+    ) -> Result<Checked, FieldFault> {
         let key = IdempotencyKey::new(caller, request.idempotency_key)?;
         let level = convert::report(request.report)?;
         let message = request.message.as_ref().ok_or_else(|| FieldFault::new("message", Rule::Required))?;
-        let broadcast = convert::broadcast(message, &self.config).map_err(|fault| fault.within("message"))?;
+        let broadcast =
+            convert::broadcast(message, &self.config, texts).map_err(|fault| fault.within("message"))?;
         Ok(Checked { key, broadcast, level })
     }
 
@@ -157,8 +164,10 @@ impl<D: Dispatch> Publishing<D> {
         if count > max {
             return Err(FieldFault::new("messages", Rule::TooManyEntries { count, max }));
         }
+        let bytes = |message: &MessageRef<'_>| message.event.len() + message.arguments.len() + FRAMING_BYTES;
+        let mut texts = Texts::of(request.messages.iter().map(bytes).sum());
         let check = |(nth, message)| {
-            convert::broadcast(message, &self.config)
+            convert::broadcast(message, &self.config, &mut texts)
                 .map_err(|fault| fault.within(&format!("messages[{nth}]")))
         };
         let broadcasts = request.messages.iter().enumerate().map(check).collect::<Result<_, _>>()?;
@@ -220,6 +229,9 @@ impl<D: Dispatch> Publishing<D> {
         Ok(v1::PublishBatchResponse { published })
     }
 }
+
+/// What stands around the name of an event and its arguments: `["`, `",` and `]`, less the brackets of the arguments.
+const FRAMING_BYTES: usize = 3;
 
 /// Most messages that are handed over as one, and the bytes that end it: what waits in one place of a queue that
 /// counts places.

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use self::answers::{Answers, Gone};
 use self::order::Queue;
-use self::requests::{Requests, Streamed};
+use self::requests::Requests;
 use self::work::{Done, Run, Work};
 use crate::auth::Caller;
 use crate::config::size;
@@ -120,7 +120,8 @@ impl<D: Dispatch> Running<'_, D> {
                     let works = if sum.alone == 0 && request.is_plain() {
                         let room = room.min(PART_MESSAGES_MAX);
                         let bytes = bytes.min(PART_BYTES_MAX);
-                        let run = self.run_of(request, room, bytes).await;
+                        let mut run = Run::new(request, room);
+                        self.requests.fill(self.service, self.caller, &mut run, (room, bytes)).await;
                         match run.hand_over(self.service) {
                             Ok((run, HandedOver::Done)) if sum.messages == 0 => {
                                 let messages = run.len();
@@ -146,17 +147,5 @@ impl<D: Dispatch> Running<'_, D> {
             }
         }
         Ok(end)
-    }
-
-    /// `first` and the plain messages that are there behind it.
-    async fn run_of(&mut self, first: Streamed, messages_max: usize, bytes_max: usize) -> Run {
-        let mut run = Run::new(first, messages_max);
-        while run.len() < messages_max && run.bytes() < bytes_max {
-            match self.requests.plain(self.service, self.caller).await {
-                Some(request) => run.push(request),
-                None => break,
-            }
-        }
-        run
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::BytesMut;
+
 use crate::encode::json_string;
 use crate::error::{EventFault, JsonFault, JsonOffence};
 use crate::json::{self, Placeholders};
@@ -26,7 +28,7 @@ pub fn first_argument(data: &str) -> Option<Cow<'_, str>> {
     string_value(json::elements(data).nth(1)?)
 }
 
-/// Makes the array of an EVENT, `["name",arg,…]`, from what a back end publishes.
+/// Appends the array of an EVENT, `["name",arg,…]`, made from what a back end publishes; nothing if a rule is broken.
 ///
 /// `args` is the text of a JSON array, whose inside is kept byte for byte, or empty for no arguments.
 /// With `attachments` over 0 every `{"_placeholder":true,"num":n}` in it must name one of them, and each
@@ -35,11 +37,12 @@ pub fn first_argument(data: &str) -> Option<Cow<'_, str>> {
 /// # Errors
 /// [`EventFault`] with the rule that was broken, and the line and column in `args` where there is one.
 pub fn event_json(
+    out: &mut BytesMut,
     name: &str,
     args: &str,
     attachments: usize,
     limits: &DecodeLimits,
-) -> Result<String, EventFault> {
+) -> Result<(), EventFault> {
     if name.is_empty() {
         return Err(EventFault::EmptyName);
     }
@@ -52,14 +55,25 @@ pub fn event_json(
     }
     let inner = check_args(args, attachments, limits)?;
 
-    let name = json_string(name);
-    // All of it, so that nothing moves when it is shared.
+    let name = name_json(name);
     let comma = if inner.is_empty() { "" } else { "," };
-    let mut out = String::with_capacity(name.len() + comma.len() + inner.len() + "[]".len());
-    for part in ["[", &name, comma, inner, "]"] {
-        out.push_str(part);
+    // All of it, so that nothing moves when it is shared.
+    out.reserve(name.len() + comma.len() + inner.len() + "[\"\"]".len());
+    for part in ["[\"", &name, "\"", comma, inner, "]"] {
+        out.extend_from_slice(part.as_bytes());
     }
-    Ok(out)
+    Ok(())
+}
+
+/// What stands between the quotes of the name: most names are written as they are.
+fn name_json(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        return Cow::Borrowed(name);
+    }
+    let mut quoted = json_string(name);
+    quoted.pop();
+    quoted.remove(0);
+    Cow::Owned(quoted)
 }
 
 /// Checks `args` and returns what stands between its brackets; nothing if that is only whitespace.
@@ -103,7 +117,9 @@ mod tests {
     use super::*;
 
     fn published(name: &str, args: &str, attachments: usize) -> Result<String, EventFault> {
-        event_json(name, args, attachments, &DecodeLimits { attachments_max: 2, depth_max: 3 })
+        let mut out = BytesMut::new();
+        event_json(&mut out, name, args, attachments, &DecodeLimits { attachments_max: 2, depth_max: 3 })?;
+        Ok(String::from_utf8(out.to_vec()).unwrap())
     }
 
     #[test]

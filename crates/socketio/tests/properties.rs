@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use bytes::BytesMut;
 use proptest::prelude::*;
 use socketio::{
-    Assembler, DecodeLimits, PacketKind, ParseFault, Protocol, decode, encode_ack, encode_connect,
-    encode_connect_error, encode_disconnect, encode_event, event_json, event_name, first_argument,
-    string_field,
+    Assembler, DecodeLimits, EventFault, PacketKind, ParseFault, Protocol, decode, encode_ack,
+    encode_connect, encode_connect_error, encode_disconnect, encode_event, event_json, event_name,
+    first_argument, string_field,
 };
 
 const LIMITS: DecodeLimits = DecodeLimits { attachments_max: 10, depth_max: 64 };
@@ -63,6 +64,12 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(out).expect("encoders write UTF-8")
 }
 
+fn published(name: &str, args: &str, attachments: usize) -> Result<String, EventFault> {
+    let mut out = BytesMut::new();
+    event_json(&mut out, name, args, attachments, &LIMITS)?;
+    Ok(String::from_utf8(out.into()).expect("names and arguments are UTF-8"))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -71,7 +78,7 @@ proptest! {
         namespace in namespace(), id in any::<Option<u64>>(), attachments in 0_usize..=10,
         name in "[a-z😀\"]{1,9}[A-Z]", args in json_array(),
     ) {
-        let json = event_json(&name, &args, 0, &LIMITS).expect("publishable");
+        let json = published(&name, &args, 0).expect("publishable");
         let text = text(|out| encode_event(out, &namespace, id, attachments, &json));
         let packet = decode(&text, &LIMITS).expect(&text);
         let kind = if attachments == 0 { PacketKind::Event } else { PacketKind::BinaryEvent };
@@ -115,14 +122,14 @@ proptest! {
         let placeholders: Vec<_> =
             (0..attachments).map(|num| format!("{{\"_placeholder\":true,\"num\":{num}}}")).collect();
         let args = format!("[{args},{{\"deep\":[{}]}}]", placeholders.join(","));
-        let json = event_json("n", &args, attachments, &LIMITS).expect("publishable");
+        let json = published("n", &args, attachments).expect("publishable");
         let text = text(|out| encode_event(out, "/", None, attachments, &json));
         prop_assert_eq!(decode(&text, &LIMITS).expect(&text).data, Some(&*json));
     }
 
     #[test]
     fn whatever_can_be_published_can_be_decoded(name in ".*", args in ".*|\\[.*\\]", attachments in 0_usize..3) {
-        if let Ok(json) = event_json(&name, &args, attachments, &LIMITS) {
+        if let Ok(json) = published(&name, &args, attachments) {
             let text = text(|out| encode_event(out, "/", None, attachments, &json));
             prop_assert!(decode(&text, &LIMITS).is_ok(), "{}", text);
         }
@@ -150,7 +157,7 @@ proptest! {
         let _name = event_name(&text);
         let _argument = first_argument(&text);
         let _field = string_field(&text, &key);
-        let _event = event_json(&key, &text, 2, &LIMITS);
+        let _event = published(&key, &text, 2);
     }
 
     #[test]

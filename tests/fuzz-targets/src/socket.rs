@@ -92,7 +92,11 @@ pub(crate) fn event(bytes: &[u8]) {
     let text = text(rest);
     let (name, arguments) = text.split_once('\n').unwrap_or((&text, ""));
     let attachments = usize::from(count % 12);
-    let Ok(json) = event_json(name, arguments, attachments, &LIMITS) else { return };
+    let mut json = bytes::BytesMut::new();
+    if event_json(&mut json, name, arguments, attachments, &LIMITS).is_err() {
+        return;
+    }
+    let json = crate::program::text(&json);
     let mut out = Vec::new();
     encode_event(&mut out, "/", None, attachments, &json);
     let written = crate::program::text(&out);

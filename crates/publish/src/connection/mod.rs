@@ -8,6 +8,7 @@ mod calls;
 mod deadline;
 mod forward;
 mod heartbeat;
+mod passes;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ pub(crate) use calls::{head, open, refusal, trailers};
 
 use self::calls::Rpc;
 use self::heartbeat::Heartbeat;
+use self::passes::{Passes, in_passes};
 use crate::dispatch::Dispatch;
 use crate::front::{Certificates, Door, Front};
 use crate::guard::Guarded;
@@ -73,13 +75,27 @@ where
         .max_header_list_size(HEADERS_BYTES)
         .max_local_error_reset_streams(Some(FAULTS_MAX));
     // Whoever does not speak HTTP/2 is gone.
-    let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return };
+    let Ok(connection) = builder.handshake::<_, Bytes>(io).await else { return };
+    let passes = Arc::<Passes>::default();
+    in_passes(passes.clone(), serve_calls(connection, certificates, services, &passes)).await;
+}
+
+async fn serve_calls<I, D>(
+    mut connection: server::Connection<I, Bytes>,
+    certificates: Certificates,
+    services: Arc<Services<D>>,
+    passes: &Passes,
+) where
+    I: AsyncRead + AsyncWrite + Unpin,
+    D: Dispatch,
+{
     let mut heartbeat = Heartbeat::new(connection.ping_pong());
     let mut stopping = services.stopping.clone();
     let mut stopped = Box::pin(async move { stopping.wait_for(|stopping| *stopping).await.is_ok() });
     let mut is_stopping = false;
     let mut calls = FuturesUnordered::<Call>::new();
     loop {
+        passes.begin();
         tokio::select! {
             biased;
             accepted = connection.accept() => match accepted {

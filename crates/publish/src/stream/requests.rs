@@ -4,11 +4,13 @@ use std::task::Poll;
 
 use tonic::Status;
 
+use super::work::Run;
 use crate::auth::Caller;
 use crate::dispatch::{Dispatch, ReportLevel};
 use crate::guard::Guarded;
 use crate::publishing::Checked;
-use crate::wire::{self, Frames, MessageRef};
+use crate::texts::Texts;
+use crate::wire::{self, Frames, MessageRef, PublishRef};
 
 /// A message that was read.
 pub(super) struct Streamed {
@@ -20,6 +22,19 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
+    fn new<D: Dispatch>(
+        service: &Guarded<D>,
+        caller: Option<&Caller>,
+        request: &PublishRef<'_>,
+        texts: &mut Texts,
+    ) -> Self {
+        Self {
+            sequence: request.sequence,
+            bytes: request.message.as_ref().map_or(0, bytes),
+            checked: service.check_streamed(caller, request, texts),
+        }
+    }
+
     /// Whether it may be handed over together with others: it has no name, and no report is asked for. One that is
     /// only to be answered may.
     pub(super) fn is_plain(&self) -> bool {
@@ -33,6 +48,8 @@ impl Streamed {
 /// Reads the messages of one stream.
 pub(super) struct Requests {
     frames: Frames,
+    /// Of the messages in `frames`.
+    texts: Texts,
     /// What was read behind messages that were handed over as one, and did not belong to them.
     ahead: Option<Streamed>,
     /// The end that was met there.
@@ -41,7 +58,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn new(frames: Frames) -> Self {
-        Self { frames, ahead: None, end: None }
+        Self { frames, texts: Texts::default(), ahead: None, end: None }
     }
 
     /// Waits for the next message; `None` at the end. Dropped before it is ready, it has taken nothing.
@@ -60,7 +77,7 @@ impl Requests {
             if let Some(end) = self.end.take() {
                 return end.map(|()| None);
             }
-            if let Some(read) = self.read(service, caller)? {
+            if let Some(read) = self.read(|request, texts| Streamed::new(service, caller, &request, texts))? {
                 // A message that comes after its sender's key was taken back is not published.
                 caller.map_or(Ok(()), Caller::still_good)?;
                 return Ok(Some(read));
@@ -68,43 +85,53 @@ impl Requests {
             if !self.frames.more().await? {
                 return Ok(None);
             }
+            self.texts = Texts::of(self.frames.waiting());
         }
     }
 
-    /// The next message if it is there and plain. What is there and not plain is left for [`Self::next`].
-    pub(super) async fn plain<D: Dispatch>(
+    /// Adds the plain messages that are there to `run`, up to as many and about as many bytes. What is there and not
+    /// plain is left for [`Self::next`].
+    pub(super) async fn fill<D: Dispatch>(
         &mut self,
         service: &Guarded<D>,
         caller: Option<&Caller>,
-    ) -> Option<Streamed> {
-        while self.ahead.is_none() && self.end.is_none() {
-            match self.read(service, caller) {
-                Ok(Some(read)) if read.is_plain() => return Some(read),
-                Ok(Some(other)) => self.ahead = Some(other),
+        run: &mut Run,
+        (messages_max, bytes_max): (usize, usize),
+    ) {
+        while self.ahead.is_none()
+            && self.end.is_none()
+            && run.len() < messages_max
+            && run.bytes() < bytes_max
+        {
+            // Into its place at once: what is read is large, and would be copied at each step of the way.
+            let read = self.read(|request, texts| {
+                let request = Streamed::new(service, caller, &request, texts);
+                if request.is_plain() {
+                    run.push(request);
+                    return None;
+                }
+                Some(request)
+            });
+            match read {
+                Ok(Some(other)) => self.ahead = other,
                 Err(status) => self.end = Some(Err(status)),
-                Ok(None) => match futures_util::poll!(std::pin::pin!(self.frames.more())) {
-                    Poll::Pending => return None,
-                    Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(ended) => self.end = Some(ended.map(drop)),
-                },
+                Ok(None) => {
+                    let more = futures_util::poll!(std::pin::pin!(self.frames.more()));
+                    match more {
+                        Poll::Pending => return,
+                        Poll::Ready(Ok(true)) => self.texts = Texts::of(self.frames.waiting()),
+                        Poll::Ready(ended) => self.end = Some(ended.map(drop)),
+                    }
+                }
             }
         }
-        None
     }
 
-    /// The next message if all of it is there.
-    fn read<D: Dispatch>(
-        &mut self,
-        service: &Guarded<D>,
-        caller: Option<&Caller>,
-    ) -> Result<Option<Streamed>, Status> {
-        let read = self.frames.read(|message| {
-            wire::publish_stream_request(message, |request| Streamed {
-                sequence: request.sequence,
-                bytes: request.message.as_ref().map_or(0, bytes),
-                checked: service.check_streamed(caller, &request),
-            })
-        })?;
+    /// Gives the next message to `read` if all of it is there.
+    fn read<T>(&mut self, read: impl FnOnce(PublishRef<'_>, &mut Texts) -> T) -> Result<Option<T>, Status> {
+        let Self { frames, texts, .. } = self;
+        let read =
+            frames.read(|message| wire::publish_stream_request(message, |request| read(request, texts)))?;
         read.transpose()
     }
 }

@@ -45,6 +45,11 @@ impl Frames {
         Ok(Some(PREFIX_BYTES + bytes).filter(|bytes| *bytes <= self.data.len()))
     }
 
+    /// The bytes of messages that were read and not taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.data.len()
+    }
+
     /// Gives the next message to `read` if all of it is there.
     ///
     /// # Errors

@@ -10,13 +10,14 @@ use crate::id::{MESSAGE_ID_CHARS, MessageId};
 const PREFIX_BYTES: usize = 5;
 /// Field 1 with an id of [`MESSAGE_ID_CHARS`]: tag, length, text.
 const ID_FIELD_BYTES: usize = 2 + MESSAGE_ID_CHARS;
-/// A field of a length, with tag.
 const ID_LENGTH: u8 = MESSAGE_ID_CHARS as u8;
+/// Field 2 with a [`v1::Published`] that holds nothing but an id.
+const PUBLISHED_BYTES: usize = 2 + ID_FIELD_BYTES;
 
 fn put_prefix(out: &mut BytesMut, message_bytes: usize) {
-    out.put_u8(0);
     // What is written here is far below 4 GiB: ids, or a report on nodes.
-    out.put_u32(u32::try_from(message_bytes).unwrap_or(u32::MAX));
+    let [a, b, c, d] = u32::try_from(message_bytes).unwrap_or(u32::MAX).to_be_bytes();
+    out.put_slice(&[0, a, b, c, d]);
 }
 
 fn put_id(out: &mut BytesMut, id: MessageId) {
@@ -53,11 +54,15 @@ pub(crate) fn publish_batch_response(response: &v1::PublishBatchResponse) -> Byt
 pub(crate) fn publish_stream_accepted(out: &mut BytesMut, sequence: u64, id: MessageId) {
     let (sequence_field, sequence_bytes) = varint_field(0x08, sequence);
     let sequence_field = sequence_field.get(..sequence_bytes).unwrap_or_default();
-    out.reserve(PREFIX_BYTES + sequence_bytes + 2 + ID_FIELD_BYTES);
-    put_prefix(out, sequence_bytes + 2 + ID_FIELD_BYTES);
+    out.reserve(PREFIX_BYTES + sequence_bytes + PUBLISHED_BYTES);
+    put_prefix(out, sequence_bytes + PUBLISHED_BYTES);
     out.put_slice(sequence_field);
-    out.put_slice(&[0x12, 2 + ID_LENGTH]);
-    put_id(out, id);
+    // In one piece: each costs 20 instructions.
+    let mut published = [0; PUBLISHED_BYTES];
+    let (head, text) = published.split_at_mut(PUBLISHED_BYTES - MESSAGE_ID_CHARS);
+    head.copy_from_slice(&[0x12, 2 + ID_LENGTH, 0x0a, ID_LENGTH]);
+    text.copy_from_slice(&id.text());
+    out.put_slice(&published);
 }
 
 /// Any other [`v1::PublishStreamResponse`].
