@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 import { REPOSITORY } from "./harness.mjs";
+import { controls } from "./suite.mjs";
 
 const CHROMIUM = process.env.ROOMCAST_CHROMIUM ?? "/usr/bin/chromium";
 
@@ -48,6 +49,30 @@ export async function openTestPage(context, url, bundleUrl = `${url}/socket.io/s
   await page.goto(url + PAGE_PATH);
   await page.waitForFunction(() => window.runScenario && window.io);
   return page;
+}
+
+/** Opens a test page of `gateway` in a context of its own, with what scenarios may do there, for as long as `act` takes. */
+export async function inTestPage(browser, gateway, act) {
+  const context = await browser.newContext();
+  try {
+    const page = await openTestPage(context, gateway.url);
+    for (const [called, control] of Object.entries(controls(gateway))) await page.exposeFunction(called, control);
+    return await act(page);
+  } finally {
+    await context.close();
+  }
+}
+
+/** Runs the scenario `name` in a test page of `gateway`; `ctx`: what it has to know of its client (runner.mjs). */
+export function runInBrowser(browser, gateway, name, ctx) {
+  const url = gateway.url;
+  return inTestPage(browser, gateway, (page) => page.evaluate(runInPage, { name, ctx: { ...ctx, url } }));
+}
+
+/** Runs in the page, so it may use nothing from here. */
+function runInPage({ name, ctx }) {
+  const { io, publish, restart, runScenario } = window;
+  return runScenario(name, { ...ctx, io, publish, restart });
 }
 
 function pageText(bundleUrl) {

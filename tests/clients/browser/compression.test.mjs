@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { openTestPage, startChromium } from "../browser.mjs";
+import { inTestPage, runInBrowser, startChromium } from "../browser.mjs";
 import { SCENARIOS } from "../scenarios.mjs";
-import { Gateways, controls } from "../suite.mjs";
+import { Gateways } from "../suite.mjs";
 
 const gateways = new Gateways({
   env: { ROOMCAST__CLIENT__WEBSOCKET_COMPRESSION: "true", ROOMCAST__CLIENT__WEBSOCKET_COMPRESSION_MIN_BYTES: "1" },
@@ -21,35 +21,18 @@ after(async () => {
   await gateways.stop();
 });
 
-async function inPage(gateway, act) {
-  const context = await browser.newContext();
-  try {
-    const page = await openTestPage(context, gateway.url);
-    for (const [called, control] of Object.entries(controls(gateway))) await page.exposeFunction(called, control);
-    return await act(page);
-  } finally {
-    await context.close();
-  }
-}
-
 for (const transport of ["websocket", "upgrade"]) {
   for (const { name, needs } of SCENARIOS) {
     test(`compressed chromium ${transport}: ${name}`, async () => {
       const gateway = await gateways.for(needs);
-      await inPage(gateway, (page) => page.evaluate(runInPage, { name, transport, url: gateway.url }));
+      await runInBrowser(browser, gateway, name, { transport });
     });
   }
 }
 
-/** Runs in the page, so it may use nothing from here. */
-function runInPage({ name, transport, url }) {
-  const { io, publish, restart, runScenario } = window;
-  return runScenario(name, { io, transport, url, publish, restart });
-}
-
 test("chromium agrees on compression without context takeover", async () => {
   const gateway = await gateways.for(undefined);
-  const extensions = await inPage(gateway, (page) =>
+  const extensions = await inTestPage(browser, gateway, (page) =>
     page.evaluate(
       (url) =>
         new Promise((resolve, reject) => {

@@ -2,10 +2,10 @@
 
 import { after, before, test } from "node:test";
 
-import { openTestPage, startChromium } from "../browser.mjs";
+import { runInBrowser, startChromium } from "../browser.mjs";
 import { USUAL } from "../runner.mjs";
 import { SCENARIOS } from "../scenarios.mjs";
-import { Gateways, controls } from "../suite.mjs";
+import { Gateways } from "../suite.mjs";
 
 const gateways = new Gateways();
 let browser;
@@ -23,20 +23,7 @@ for (const transport of USUAL) {
   for (const { name, needs } of SCENARIOS) {
     test(`chromium ${transport}: ${name}`, async () => {
       const gateway = await gateways.for(needs);
-      const context = await browser.newContext();
-      try {
-        const page = await openTestPage(context, gateway.url);
-        for (const [called, act] of Object.entries(controls(gateway))) await page.exposeFunction(called, act);
-        await page.evaluate(runInPage, { name, transport, url: gateway.url });
-      } finally {
-        await context.close();
-      }
+      await runInBrowser(browser, gateway, name, { transport });
     });
   }
-}
-
-/** Runs in the page, so it may use nothing from here. */
-function runInPage({ name, transport, url }) {
-  const { io, publish, restart, runScenario } = window;
-  return runScenario(name, { io, transport, url, publish, restart });
 }

@@ -4,9 +4,9 @@
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { openTestPage, startChromium } from "../browser.mjs";
+import { runInBrowser, startChromium } from "../browser.mjs";
 import { REPOSITORY } from "../harness.mjs";
-import { Gateways, controls } from "../suite.mjs";
+import { Gateways } from "../suite.mjs";
 import { CHROMIUM_TRANSPORTS, IN_CHROMIUM, scenariosFor, testName, traits } from "./plan.mjs";
 import { CONFIGS, shared } from "./suite.mjs";
 
@@ -28,27 +28,9 @@ for (const generation of IN_CHROMIUM) {
       for (const { name, needs } of scenariosFor(generation)) {
         test(testName(generation.version, "chromium", transport, name), async () => {
           const gateway = await gateways.for(shared(needs));
-          const ctx = { transport, url: gateway.url, ...traits(generation, transport) };
-          await runInBrowser(gateway, name, ctx);
+          await runInBrowser(browser, gateway, name, { transport, ...traits(generation, transport) });
         });
       }
     }
   });
-}
-
-async function runInBrowser(gateway, name, ctx) {
-  const context = await browser.newContext();
-  try {
-    const page = await openTestPage(context, gateway.url);
-    for (const [called, act] of Object.entries(controls(gateway))) await page.exposeFunction(called, act);
-    await page.evaluate(runInPage, { name, ctx });
-  } finally {
-    await context.close();
-  }
-}
-
-/** Runs in the page, so it may use nothing from here. */
-function runInPage({ name, ctx }) {
-  const { io, publish, restart, runScenario } = window;
-  return runScenario(name, { ...ctx, io, publish, restart });
 }
