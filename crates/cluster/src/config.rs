@@ -48,3 +48,20 @@ pub struct ClusterConfig {
     /// What is refused in messages of others.
     pub decode_limits: DecodeLimits,
 }
+
+impl ClusterConfig {
+    /// A node with this number and name that nobody can forward to; all else as gateways have it by default.
+    pub fn new(family: Family, node: u16, name: impl Into<String>) -> Self {
+        Self {
+            family,
+            prefix: "socket.io".into(),
+            listen: ListenMode::default(),
+            linger: Duration::from_secs(1),
+            lease: Duration::from_secs(6),
+            node,
+            name: name.into(),
+            address: None,
+            decode_limits: DecodeLimits::default(),
+        }
+    }
+}

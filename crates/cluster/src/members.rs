@@ -266,23 +266,11 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use socketio::DecodeLimits;
-
     use super::*;
-    use crate::config::{Family, ListenMode};
+    use crate::config::Family;
 
     fn members() -> Members {
-        Members::new(&ClusterConfig {
-            family: Family::Classic,
-            prefix: "socket.io".into(),
-            listen: ListenMode::Exact,
-            linger: Duration::ZERO,
-            lease: Duration::from_secs(8),
-            node: 1,
-            name: "gateway-1".into(),
-            address: None,
-            decode_limits: DecodeLimits::default(),
-        })
+        Members::new(&ClusterConfig::new(Family::Classic, 1, "gateway-1"))
     }
 
     /// Has the leases read once, with node 2 in the set; the numbers that are then taken out of it.

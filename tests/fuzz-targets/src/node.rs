@@ -6,7 +6,7 @@ use adapter::{NodeReach, Outcome, Subscription, SubscriptionMode, Ticket};
 use bytes::Bytes;
 use cluster::{ClusterConfig, Family, ListenMode, Node, Output, QueryId, Reply};
 use rand::{SeedableRng, rngs::StdRng};
-use socketio::{DecodeLimits, NamespaceName, RoomName};
+use socketio::{NamespaceName, RoomName};
 
 use crate::{
     program::{Program, text},
@@ -51,15 +51,9 @@ impl World {
             _ => (Family::Sharded(SubscriptionMode::Dynamic), ListenMode::Exact),
         };
         let config = ClusterConfig {
-            family,
-            prefix: "socket.io".into(),
             listen,
-            linger: Duration::from_secs(1),
-            lease: Duration::from_secs(8),
-            node: 1,
-            name: "gateway".into(),
             address: Some("10.0.0.1:3001".into()),
-            decode_limits: DecodeLimits::default(),
+            ..ClusterConfig::new(family, 1, "gateway")
         };
         let now = Instant::now();
         let node = Node::new(config, StdRng::seed_from_u64(1));

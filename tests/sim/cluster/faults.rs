@@ -7,6 +7,7 @@ use cluster::{Family, ListenMode};
 use rand::Rng;
 use socketio::NamespaceName;
 
+use crate::keys::Keys;
 use crate::link::{Half, Origin};
 use crate::redis::{Command, SLOTS};
 use crate::schedule::{MS, Micros};
@@ -92,8 +93,7 @@ impl World {
                 self.redis.connections.clear();
                 self.redis.is_down.fill(true);
                 if !keeps {
-                    self.redis.keys.clear();
-                    self.redis.sets.clear();
+                    self.redis.keys = Keys::default();
                 }
                 self.later(lasts, Event::Fault(Fault::AllUp));
             }

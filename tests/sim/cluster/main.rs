@@ -12,6 +12,8 @@ mod client;
 mod faults;
 #[path = "../intervals.rs"]
 mod intervals;
+#[path = "../../../crates/cluster/tests/nodes/keys.rs"]
+mod keys;
 mod link;
 mod oracle;
 mod process;

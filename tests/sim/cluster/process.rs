@@ -8,7 +8,7 @@ use broker::Publication;
 use cluster::{Ask, AskId, ClusterConfig, Happening, InquiryId, Node, Output};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use socketio::{DecodeLimits, SocketId};
+use socketio::SocketId;
 
 use crate::link::{Half, Link, Origin};
 use crate::redis::Command;
@@ -77,15 +77,10 @@ impl World {
         let life = Life { process: index, boot };
         let number = u16::try_from(index).expect("a few processes");
         let config = ClusterConfig {
-            family: self.plan.family,
-            prefix: "socket.io".into(),
             listen: self.plan.listen,
             linger: LINGER,
             lease: LEASE,
-            node: number,
-            name: format!("gateway-{index}"),
-            address: None,
-            decode_limits: DecodeLimits::default(),
+            ..ClusterConfig::new(self.plan.family, number, format!("gateway-{index}"))
         };
         let now = self.instant();
         let process = Process {

@@ -1,10 +1,12 @@
 //! Redis: what it executes, and whom it tells.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::{Listen, Query, QueryId, Reply};
 
+use crate::keys::Keys;
 use crate::link::{Half, Origin};
 use crate::oracle::message_id;
 use crate::schedule::Micros;
@@ -44,8 +46,7 @@ pub(crate) struct Redis {
     pub(crate) is_down: Vec<bool>,
     /// What has come while it was stopped.
     pub(crate) backlog: Option<VecDeque<Event>>,
-    pub(crate) keys: BTreeMap<String, (Bytes, Micros)>,
-    pub(crate) sets: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) keys: Keys,
 }
 
 impl Redis {
@@ -55,8 +56,7 @@ impl Redis {
             owners: (0..SLOTS).map(|slot| slot % masters).collect(),
             is_down: vec![false; masters],
             backlog: None,
-            keys: BTreeMap::new(),
-            sets: BTreeMap::new(),
+            keys: Keys::default(),
         }
     }
 
@@ -83,30 +83,7 @@ impl Redis {
                 let count = self.connections.values().filter(|all| all.iter().any(exact)).count();
                 Reply::Count(count as u64)
             }
-            Query::Set { key, value, ttl } => {
-                let ttl = u64::try_from(ttl.as_micros()).expect("leases are short");
-                self.keys.insert(key, (value, now + ttl));
-                Reply::Done
-            }
-            Query::Read(keys) => {
-                let alive = |key: &String| self.keys.get(key).filter(|(_, until)| *until > now);
-                Reply::Values(keys.iter().map(|key| alive(key).map(|(value, _)| value.clone())).collect())
-            }
-            Query::Delete(key) => {
-                self.keys.remove(&key);
-                Reply::Done
-            }
-            Query::AddMember(set, member) => {
-                self.sets.entry(set).or_default().insert(member);
-                Reply::Done
-            }
-            Query::RemoveMember(set, member) => {
-                self.sets.entry(set).or_default().remove(&member);
-                Reply::Done
-            }
-            Query::Members(set) => {
-                Reply::Members(self.sets.get(&set).into_iter().flatten().cloned().collect())
-            }
+            query => self.keys.answer(query, Duration::from_micros(now)),
         }
     }
 }

@@ -4,4 +4,5 @@
 
 mod asks;
 mod broadcasts;
+mod keys;
 mod redis;

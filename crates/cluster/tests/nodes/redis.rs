@@ -1,6 +1,6 @@
 //! A Redis that carries out at once and in order what nodes want, and nodes whose shards are lists.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ use cluster::{
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use socketio::{DecodeLimits, NamespaceName, RoomName, SocketId};
+use socketio::{NamespaceName, RoomName, SocketId};
+
+use crate::keys::Keys;
 
 pub(crate) const CLASSIC: Family = Family::Classic;
 pub(crate) const DYNAMIC: Family = Family::Sharded(SubscriptionMode::Dynamic);
@@ -36,8 +38,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) members: Vec<Member>,
     pub(crate) published: Vec<(String, Bytes)>,
-    keys: BTreeMap<String, (Bytes, Instant)>,
-    sets: BTreeMap<String, BTreeSet<String>>,
+    began: Instant,
+    keys: Keys,
 }
 
 pub(crate) fn namespace() -> NamespaceName {
@@ -60,24 +62,14 @@ pub(crate) fn event(rooms: &[&str], json: &str) -> Broadcast {
 impl World {
     /// Nodes that are connected.
     pub(crate) fn new(count: u16, family: Family, listen: ListenMode) -> Self {
-        let mut world = Self {
-            now: Instant::now(),
-            members: Vec::new(),
-            published: Vec::new(),
-            keys: BTreeMap::new(),
-            sets: BTreeMap::new(),
-        };
+        let now = Instant::now();
+        let mut world =
+            Self { now, members: Vec::new(), published: Vec::new(), began: now, keys: Keys::default() };
         for node in 0..count {
             let config = ClusterConfig {
-                family,
-                prefix: "socket.io".into(),
                 listen,
-                linger: Duration::from_secs(1),
                 lease: Duration::from_secs(8),
-                node,
-                name: format!("gateway-{node}"),
-                address: None,
-                decode_limits: DecodeLimits::default(),
+                ..ClusterConfig::new(family, node, format!("gateway-{node}"))
             };
             world.members.push(Member {
                 node: Node::new(config, StdRng::seed_from_u64(node.into())),
@@ -177,7 +169,7 @@ impl World {
 
     /// The numbers of the nodes that the others know of.
     pub(crate) fn known(&self) -> Vec<&str> {
-        self.sets.values().flatten().map(String::as_str).collect()
+        self.keys.sets.values().flatten().map(String::as_str).collect()
     }
 
     /// Carries out everything that is to be done until nothing is.
@@ -277,29 +269,7 @@ impl World {
                 let count = self.members.iter().filter(|member| member.listening.iter().any(exact)).count();
                 Reply::Count(count as u64)
             }
-            Query::Set { key, value, ttl } => {
-                self.keys.insert(key, (value, self.now + ttl));
-                Reply::Done
-            }
-            Query::Read(keys) => {
-                let alive = |key: &String| self.keys.get(key).filter(|(_, until)| *until > self.now);
-                Reply::Values(keys.iter().map(|key| alive(key).map(|(value, _)| value.clone())).collect())
-            }
-            Query::Delete(key) => {
-                self.keys.remove(&key);
-                Reply::Done
-            }
-            Query::AddMember(set, member) => {
-                self.sets.entry(set).or_default().insert(member);
-                Reply::Done
-            }
-            Query::RemoveMember(set, member) => {
-                self.sets.entry(set).or_default().remove(&member);
-                Reply::Done
-            }
-            Query::Members(set) => {
-                Reply::Members(self.sets.get(&set).into_iter().flatten().cloned().collect())
-            }
+            query => self.keys.answer(query, self.now - self.began),
         }
     }
 }

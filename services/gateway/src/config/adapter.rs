@@ -118,7 +118,6 @@ impl AdapterConfig {
         attachments_max: usize,
     ) -> Option<ClusterConfig> {
         Some(ClusterConfig {
-            family: self.family()?,
             prefix: self.prefix.clone(),
             listen: match self.subscriptions {
                 SubscriptionsConfig::Exact => ListenMode::Exact,
@@ -126,10 +125,9 @@ impl AdapterConfig {
             },
             linger: Duration::from_millis(self.linger_ms.into()),
             lease: Duration::from_millis(self.lease_ms.into()),
-            node,
-            name,
             address: address.map(|address| address.to_string()),
             decode_limits: DecodeLimits { attachments_max, ..DecodeLimits::default() },
+            ..ClusterConfig::new(self.family()?, node, name)
         })
     }
 }
