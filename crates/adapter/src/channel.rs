@@ -63,6 +63,15 @@ impl ClassicChannels {
         }
     }
 
+    /// The same, appended to `out`.
+    pub fn push_for_targets(&self, targets: &Targets, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.broadcast.as_bytes());
+        if let [room] = targets.rooms.as_slice() {
+            out.extend_from_slice(room.as_str().as_bytes());
+            out.push(b'#');
+        }
+    }
+
     /// A pattern for PSUBSCRIBE that matches every broadcast of the namespace. Unlike Node's, it takes the
     /// characters of a glob in a prefix or namespace for themselves.
     pub fn pattern(&self) -> String {
@@ -252,6 +261,11 @@ mod tests {
         assert_eq!(channels.for_targets(&to(&[])), "socket.io#/chat#");
         assert_eq!(channels.for_targets(&to(&["r1"])), "socket.io#/chat#r1#");
         assert_eq!(channels.for_targets(&to(&["r1", "r2"])), "socket.io#/chat#");
+        for rooms in [&[][..], &["r1"], &["r1", "r2"]] {
+            let mut pushed = b"before ".to_vec();
+            channels.push_for_targets(&to(rooms), &mut pushed);
+            assert_eq!(pushed, format!("before {}", channels.for_targets(&to(rooms))).as_bytes());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod request;
 mod response;
 mod usual;
 
-pub use broadcast::{InboundBroadcast, decode_broadcast, encode_broadcast, sender};
+pub use broadcast::{InboundBroadcast, decode_broadcast, encode_broadcast, is_from, push_broadcast};
 pub use request::{AnsweredBy, Asked, Command, Dialect, Request, decode_request, encode_request};
 pub use response::{Answer, Response, decode_response, encode_response};
 

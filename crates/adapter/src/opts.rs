@@ -86,6 +86,10 @@ pub(crate) fn push_msgpack(out: &mut Vec<u8>, targets: &Targets, delivery: Deliv
     out.extend_from_slice(EXCEPT);
     push_msgpack_rooms(out, &targets.except);
     out.extend_from_slice(FLAGS);
+    if delivery == Delivery::Reliable && *flags == Flags::default() {
+        // Nearly always.
+        return msgpack::map(out, 0);
+    }
     let start = msgpack::open(out);
     let mut length = 0;
     for (key, flag) in present(delivery, flags) {

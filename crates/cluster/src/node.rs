@@ -4,10 +4,10 @@ mod asks;
 mod inbound;
 mod inquiries;
 mod listening;
+mod pages;
 mod reports;
 mod roll;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use adapter::{
     WireFault, classic, report_channel,
 };
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 use rand::RngCore;
 use rand::rngs::StdRng;
 use socketio::NamespaceName;
@@ -25,6 +26,7 @@ use socketio::NamespaceName;
 use self::asks::PendingAsk;
 use self::inquiries::Inquiry;
 pub(crate) use self::listening::ASKERS;
+use self::pages::Pages;
 use self::roll::Census;
 use crate::config::{ClusterConfig, Family, ListenMode};
 use crate::io::{AskId, Happening, InquiryId, Listen, Output, QueryId, Reply, ShardSet, Stats};
@@ -45,7 +47,8 @@ pub struct Node {
     /// Where others tell what became of messages of this node.
     report_channel: Bytes,
     rng: StdRng,
-    namespaces: HashMap<NamespaceName, Namespace>,
+    /// Hashed as the channels in `wanted`.
+    namespaces: HashMap<NamespaceName, Namespace, FixedState>,
     wanted: Wanted,
     members: Members,
     can_publish: bool,
@@ -59,6 +62,7 @@ pub struct Node {
     inquiries: BTreeMap<InquiryId, Inquiry>,
     inquiry_count: u64,
     query_count: u64,
+    pages: Pages,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -84,7 +88,8 @@ impl Node {
             Family::Classic => Uid::random_classic(&mut rng),
             Family::Sharded(_) => Uid::random_sharded(&mut rng),
         };
-        let mut wanted = Wanted::new(config.linger, config.lease / SIGNS_PER_LEASE, rng.next_u64());
+        let seed = rng.next_u64();
+        let mut wanted = Wanted::new(config.linger, config.lease / SIGNS_PER_LEASE, seed);
         let report_channel = Bytes::from(report_channel(&config.prefix, &uid));
         let listen = match config.family {
             Family::Classic => Listen::Exact,
@@ -97,7 +102,7 @@ impl Node {
             uid,
             own: Responder { number: config.node, name: config.name.as_str().into() },
             report_channel,
-            namespaces: HashMap::new(),
+            namespaces: HashMap::with_hasher(FixedState::with_seed(seed)),
             wanted,
             members: Members::new(&config),
             can_publish: false,
@@ -108,6 +113,7 @@ impl Node {
             inquiries: BTreeMap::new(),
             inquiry_count: 0,
             query_count: 0,
+            pages: Pages::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             config,
@@ -226,21 +232,20 @@ impl Node {
     pub fn publish(&mut self, broadcast: &Broadcast, ticket: Option<u64>) -> Result<(), WireFault> {
         let channels = self.channels(&broadcast.namespace);
         let (channel, payload) = match &*channels {
-            Channels::Classic(channels) => (
-                channels.for_targets(&broadcast.targets),
-                classic::encode_broadcast(&self.uid, broadcast, &Flags::default())?,
-            ),
-            Channels::Sharded(channels) => (
-                channels.for_targets(&broadcast.targets),
-                sharded::encode(&self.message(&broadcast.namespace, content_of(broadcast, None)))?,
-            ),
+            Channels::Classic(channels) => self.pages.write(|out| {
+                channels.push_for_targets(&broadcast.targets, out);
+                let channel_bytes = out.len();
+                classic::push_broadcast(out, &self.uid, broadcast, &Flags::default())?;
+                Ok::<_, WireFault>(channel_bytes)
+            })?,
+            Channels::Sharded(channels) => {
+                let message = self.message(&broadcast.namespace, content_of(broadcast, None));
+                let channel = channels.for_targets(&broadcast.targets).into_owned();
+                (channel.into(), sharded::encode(&message)?.into())
+            }
         };
         self.stats.published += 1;
-        let channel = match channel {
-            Cow::Borrowed(name) => Bytes::copy_from_slice(name.as_bytes()),
-            Cow::Owned(name) => name.into(),
-        };
-        self.outputs.push_back(Output::Publish { channel, payload: payload.into(), ticket });
+        self.outputs.push_back(Output::Publish { channel, payload, ticket });
         Ok(())
     }
 

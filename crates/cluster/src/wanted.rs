@@ -320,7 +320,9 @@ impl Wanted {
                 self.entries.remove(&channel);
             }
         }
-        give_back(&given_up, outputs);
+        if !given_up.is_empty() {
+            give_back(&given_up, outputs);
+        }
     }
 
     /// Lets those go who have waited long enough, as for a connection that is away: the master of their channel is.
@@ -345,6 +347,10 @@ impl Wanted {
 
     /// What the turn has brought, batched. Returns the tickets of this node's own asks whose wait is over.
     pub(crate) fn flush(&mut self, outputs: &mut VecDeque<Output>) -> Vec<Ticket> {
+        // Most turns bring nothing.
+        if self.fresh.is_empty() && self.confirmed.is_empty() {
+            return Vec::new();
+        }
         if self.is_up {
             let entries = &self.entries;
             let mut fresh = mem::take(&mut self.fresh);

@@ -14,6 +14,8 @@ const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 const ELEMENTS_MAX: usize = 16 * 1024 * 1024;
 /// Elements for which room is made before they have arrived.
 const ELEMENTS_RESERVED_MAX: usize = 1024;
+/// Digits of an integer that is read without looking for the end of its line.
+const COUNT_DIGITS_MAX: usize = 9;
 /// A line (header, integer, error) is never longer than this, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -96,14 +98,37 @@ fn header(out: &mut Vec<u8>, kind: u8, mut number: usize) {
 /// [`RespFault`] when no more bytes could make it a frame.
 pub(crate) fn parse(buffer: &[u8]) -> Result<Option<(Frame, usize)>, RespFault> {
     let mut cursor = Cursor { buffer, at: 0 };
-    // Messages are what a busy link receives: they are recognised by their first bytes and cost no allocation.
-    for (beginning, leading) in MESSAGES {
-        if buffer.starts_with(beginning) {
-            cursor.at = beginning.len();
-            return Ok(cursor.message(*leading)?.map(|frame| (frame, cursor.at)));
+    // Messages and answers to publishes are what a busy link receives: they are recognised by their first bytes.
+    match buffer.first() {
+        Some(b'>') => {
+            for (beginning, leading) in MESSAGES {
+                if buffer.starts_with(beginning) {
+                    cursor.at = beginning.len();
+                    return Ok(cursor.message(*leading)?.map(|frame| (frame, cursor.at)));
+                }
+            }
         }
+        Some(b':') => {
+            if let Some((count, length)) = short_count(buffer) {
+                return Ok(Some((Frame::Value(Value::Integer(count)), length)));
+            }
+        }
+        _ => {}
     }
     Ok(cursor.value(0)?.map(|value| (Frame::Value(value), cursor.at)))
+}
+
+/// An integer of few digits and its length in bytes; `None` if it is anything else, or not all of it has come.
+fn short_count(buffer: &[u8]) -> Option<(i64, usize)> {
+    let mut count = 0;
+    for (at, byte) in buffer.iter().enumerate().take(COUNT_DIGITS_MAX + 2).skip(1) {
+        match byte {
+            b'0'..=b'9' => count = count * 10 + i64::from(byte - b'0'),
+            b'\r' if at > 1 && buffer.get(at + 1) == Some(&b'\n') => return Some((count, at + 2)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// How messages begin, and how many strings (the pattern) stand before the channel.

@@ -25,7 +25,9 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use dispatch::Nodes;
 pub(crate) use start::ClusterStart;
 
-/// Commands that may wait for the thread. When it is full, shards stop reading their clients and publishers wait.
+use crate::inbox::Run;
+
+/// Commands that may wait for the thread, each of up to [`RUN_MAX`](crate::inbox::RUN_MAX) messages of clients. When it is full, shards stop reading their clients and publishers wait.
 pub(crate) const CLUSTER_COMMANDS_MAX: usize = 4_096;
 
 /// Parts of an answer that may wait for whoever asked. One that takes none ends the asking.
@@ -36,8 +38,10 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// One thing to do for the cluster's node.
 pub(crate) enum ClusterCommand {
-    /// Publish what is delivered here already; say what became of it if anybody wants to know.
-    Publish(Arc<Publication>, Option<oneshot::Sender<Published>>),
+    /// Publish what is delivered here already, and say what became of it.
+    Publish(Arc<Publication>, oneshot::Sender<Published>),
+    /// The same for what one turn of a shard has brought, in this order; nobody waits for what becomes of it.
+    PublishRun(Run),
     /// The same, and ask the other nodes for so long how far it got there.
     PublishReporting(Arc<Publication>, oneshot::Sender<Published>, Duration, mpsc::Sender<Part>),
     /// The same for several, in this order: says which of them came to nothing.

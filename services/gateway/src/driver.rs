@@ -339,10 +339,10 @@ impl Driver {
     /// Hands an event of a client here to the other nodes and shards.
     fn publish(&mut self, publication: &Arc<Publication>) {
         if self.context.cluster.is_some() {
-            self.backlog.push_to_cluster(ClusterCommand::Publish(publication.clone(), None));
+            self.backlog.publish_to_cluster(publication.clone());
         }
         for shard in (0..self.shards.inboxes().len() as u8).filter(|shard| *shard != self.number) {
-            self.backlog.push_to_shard(shard, Command::Deliver(publication.clone(), None));
+            self.backlog.publish_to_shard(shard, publication.clone());
         }
     }
 
@@ -359,6 +359,14 @@ impl Driver {
             Command::DeliverAll(publications) => publications.iter().for_each(|publication| {
                 self.shard.deliver(publication);
             }),
+            Command::DeliverRun(run) => run.iter().for_each(|publication| {
+                self.shard.deliver(publication);
+            }),
+            Command::DeliverArrivals(arrivals) => {
+                for arrival in arrivals.iter().filter(|arrival| arrival.shards.contains(self.number)) {
+                    self.shard.deliver(&arrival.publication);
+                }
+            }
             Command::Confirmed(tickets) => {
                 tickets.into_iter().for_each(|ticket| self.shard.handle_confirmed(ticket, now));
                 self.joins.settle(&self.shard);

@@ -14,6 +14,7 @@ use adapter::{Broadcast, CallId, Event, Operation, Outcome, Ticket};
 use admission::Place;
 use broker::{ConnectionKey, Opening, Payload, Publication, Reach, Refusal, TooManyCalls, Wire};
 use bytes::Bytes;
+use cluster::ShardSet;
 use engineio::{BodyForm, Owner, SessionId, SidKey};
 use publish::{
     CallEvent, CallRefused, Coverage, Dispatch, HandedOver, ReachLater, Receipt, ReportLevel, ServerAnswer,
@@ -35,12 +36,29 @@ use crate::{
 /// and HTTP clients down to what the shard can do.
 pub(crate) const INBOX_COMMANDS_MAX: usize = 1024;
 
+/// Messages that are handed to another thread as one command, at most: what is done once per command, 600 instructions,
+/// is done for that many, and a full queue holds that many times its commands.
+pub(crate) const RUN_MAX: usize = 32;
+
+/// What one turn of a shard has published, up to [`RUN_MAX`], in order.
+pub(crate) type Run = SmallVec<[Arc<Publication>; 4]>;
+
+/// A broadcast of another node, and the shards that may have members for it.
+pub(crate) struct Arrival {
+    pub(crate) shards: ShardSet,
+    pub(crate) publication: Publication,
+}
+
 /// One thing to do for a shard.
 pub(crate) enum Command {
     /// Deliver to the sockets here, and say how far it got if anybody wants to know.
     Deliver(Arc<Publication>, Option<oneshot::Sender<Reach>>),
     /// Deliver several, in this order.
     DeliverAll(Arc<[Publication]>),
+    /// The same for those that one turn of another shard has brought.
+    DeliverRun(Run),
+    /// The same for those of other nodes, as far as they are for this shard.
+    DeliverArrivals(Arc<[Arrival]>),
     /// Subscriptions that these tickets waited for are in force.
     Confirmed(Vec<Ticket>),
     /// Do something with the sockets here, or tell about them.
@@ -84,6 +102,8 @@ impl Command {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::DeliverAll(publications) => publications.len().max(1),
+            Self::DeliverRun(run) => run.len().max(1),
+            Self::DeliverArrivals(arrivals) => arrivals.len().max(1),
             _ => 1,
         }
     }

@@ -22,13 +22,10 @@ pub struct InboundBroadcast {
     pub flags: Flags,
 }
 
-/// Who sent a broadcast, without reading any more of it: nodes hear their own, and ignore them.
-pub fn sender(message: &[u8]) -> Option<&str> {
+/// Whether the node `uid` sent a broadcast, without reading any more of it: nodes hear their own, and ignore them.
+pub fn is_from(message: &[u8], uid: &Uid) -> bool {
     let mut reader = Reader::new(message);
-    match (reader.token(), reader.text()) {
-        (Ok(Token::Array(_)), Some(uid)) => std::str::from_utf8(uid).ok(),
-        _ => None,
-    }
+    matches!((reader.token(), reader.text()), (Ok(Token::Array(_)), Some(sender)) if sender == uid.as_str().as_bytes())
 }
 
 /// Writes a broadcast byte for byte as `@socket.io/redis-adapter` 8 does.
@@ -41,14 +38,29 @@ pub fn sender(message: &[u8]) -> Option<&str> {
 ///
 /// Source: Redis adapter, broadcast messages.
 pub fn encode_broadcast(uid: &Uid, broadcast: &Broadcast, flags: &Flags) -> Result<Vec<u8>, WireFault> {
-    let Broadcast { namespace, targets, delivery, event } = broadcast;
+    let event = &broadcast.event;
     let binary: usize = event.attachments.iter().map(bytes::Bytes::len).sum();
     let mut out = Vec::with_capacity(event.json.len().saturating_add(binary) + 128);
-    msgpack::array(&mut out, 3);
-    msgpack::str(&mut out, uid.as_str());
-    packet::push_msgpack(&mut out, namespace, event)?;
-    opts::push_msgpack(&mut out, targets, *delivery, flags);
+    push_broadcast(&mut out, uid, broadcast, flags)?;
     Ok(out)
+}
+
+/// The same, appended to `out`; after an error with whatever was written before it.
+///
+/// # Errors
+/// As [`encode_broadcast`].
+pub fn push_broadcast(
+    out: &mut Vec<u8>,
+    uid: &Uid,
+    broadcast: &Broadcast,
+    flags: &Flags,
+) -> Result<(), WireFault> {
+    let Broadcast { namespace, targets, delivery, event } = broadcast;
+    msgpack::array(out, 3);
+    msgpack::str(out, uid.as_str());
+    packet::push_msgpack(out, namespace, event)?;
+    opts::push_msgpack(out, targets, *delivery, flags);
+    Ok(())
 }
 
 /// Reads a broadcast of any adapter from 5 to 8, or of an emitter in any language.
@@ -109,11 +121,12 @@ mod tests {
 
     #[test]
     fn the_sender_is_known_without_decoding() {
-        let message =
-            encode_broadcast(&Uid::new("me-123"), &broadcast("[\"e\"]"), &Flags::default()).unwrap();
-        assert_eq!(sender(&message), Some("me-123"));
+        let me = Uid::new("me-123");
+        let message = encode_broadcast(&me, &broadcast("[\"e\"]"), &Flags::default()).unwrap();
+        assert!(is_from(&message, &me));
+        assert!(!is_from(&message, &Uid::new("me-124")));
         for other in [&[0x92, 5, 0xc0][..], &[0x90], &[0xc1], &[], b"{}"] {
-            assert_eq!(sender(other), None, "{other:x?}");
+            assert!(!is_from(other, &me), "{other:x?}");
         }
     }
 

@@ -20,6 +20,11 @@ impl Node {
     ///
     /// What cannot be understood is counted and skipped: whoever can publish to Redis can write anything.
     pub fn handle_message(&mut self, channel: &[u8], payload: Bytes, now: Instant) {
+        // Half of what a node hears where all have members of all rooms. Nothing but broadcasts begins like one.
+        if self.config.family == Family::Classic && classic::is_from(&payload, &self.uid) {
+            self.stats.echoes += 1;
+            return;
+        }
         let Some(found) = self.wanted.find(channel) else {
             return self.handle_matched(channel, &payload, now);
         };
@@ -60,7 +65,7 @@ impl Node {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), WireFault> {
-        let Some((broadcast, asker)) = self.foreign_broadcast(payload)? else { return Ok(()) };
+        let (broadcast, asker) = self.read_broadcast(payload)?;
         let Some(namespace) = self.namespaces.get(&broadcast.namespace) else { return Ok(()) };
         let Channels::Classic(channels) = &*namespace.channels else { return Ok(()) };
         if let Some(ClassicChannel::Namespace | ClassicChannel::Room(_)) = channels.parse(channel) {
@@ -78,7 +83,7 @@ impl Node {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), WireFault> {
-        let Some((broadcast, asker)) = self.foreign_broadcast(payload)? else { return Ok(()) };
+        let (broadcast, asker) = self.read_broadcast(payload)?;
         // Node ignores what names another namespace than the channel's.
         if *namespace != broadcast.namespace {
             return Ok(());
@@ -87,14 +92,9 @@ impl Node {
         Ok(())
     }
 
-    /// The broadcast, unless it is this node's own.
-    fn foreign_broadcast(&mut self, payload: &[u8]) -> Result<Option<(Broadcast, Asker)>, WireFault> {
-        if classic::sender(payload) == Some(self.uid.as_str()) {
-            self.stats.echoes += 1;
-            return Ok(None);
-        }
+    fn read_broadcast(&self, payload: &[u8]) -> Result<(Broadcast, Asker), WireFault> {
         let inbound = classic::decode_broadcast(payload, &self.config.decode_limits)?;
-        Ok(Some((inbound.broadcast, inbound.uid.zip(inbound.flags.report_id))))
+        Ok((inbound.broadcast, inbound.uid.zip(inbound.flags.report_id)))
     }
 
     fn deliver_from(

@@ -1,7 +1,7 @@
 //! The thread of the cluster's node: it waits for Redis, for shards and callers, and for time, feeds the node, and
 //! does what comes out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::shutdown::set_ready;
 
 /// Events of the link taken in one turn.
 const EVENTS_PER_TURN: usize = 1_024;
-/// Commands taken in one turn.
+/// Commands taken in one turn, each message for one.
 const COMMANDS_PER_TURN: usize = 1_024;
 /// What those may publish together, and one more: each is encoded before Redis is asked to take any.
 const COMMAND_BYTES_PER_TURN: usize = 1 << 20;
@@ -74,6 +74,8 @@ struct Carrier {
     commands: mpsc::Receiver<ClusterCommand>,
     locals: mpsc::Receiver<Local>,
     errands: Errands,
+    /// What a turn has for those here; empty between turns.
+    here: Vec<Output>,
     can_publish: Arc<AtomicBool>,
     shards: Shards,
     directory: Directory,
@@ -105,6 +107,7 @@ impl Carrier {
             commands: start.commands,
             locals,
             errands: Errands::new(start.shards.clone(), local),
+            here: Vec::new(),
             can_publish: start.can_publish,
             shards: start.shards,
             directory: start.directory,
@@ -170,7 +173,8 @@ impl Carrier {
         }
         let mut is_full = true;
         let mut bytes = 0;
-        for _ in 0..COMMANDS_PER_TURN {
+        let mut taken = 0;
+        while taken < COMMANDS_PER_TURN {
             if bytes > COMMAND_BYTES_PER_TURN {
                 break;
             }
@@ -179,6 +183,7 @@ impl Carrier {
                 break;
             };
             bytes += payload_bytes(&command);
+            taken += weight(&command);
             self.handle_command(command, now);
         }
         while let Ok(local) = self.locals.try_recv() {
@@ -187,16 +192,18 @@ impl Carrier {
         self.node.handle_timeouts(now);
         self.node.flush();
         // What goes to Redis is on its way before anything here is waited for.
-        let mut here = VecDeque::new();
+        let mut here = std::mem::take(&mut self.here);
         while let Some(output) = self.node.poll_output() {
             if let Some(output) = self.carry(output) {
-                here.push_back(output);
+                here.push(output);
             }
         }
         self.link.flush();
-        for output in here {
+        for output in here.drain(..) {
             self.perform(output).await;
         }
+        self.here = here;
+        self.errands.hand_over().await;
         is_full
     }
 
@@ -264,8 +271,11 @@ impl Carrier {
     fn handle_command(&mut self, command: ClusterCommand, now: Instant) {
         match command {
             ClusterCommand::Publish(publication, reply) => {
-                let ticket = reply.map(|reply| self.tickets.take(1, Reply::One(reply)));
-                self.publish(&publication.broadcast, ticket);
+                let ticket = self.tickets.take(1, Reply::One(reply));
+                self.publish(&publication.broadcast, Some(ticket));
+            }
+            ClusterCommand::PublishRun(run) => {
+                run.iter().for_each(|publication| self.publish(&publication.broadcast, None));
             }
             ClusterCommand::PublishAll(messages, reply) => {
                 let first = self.tickets.take(messages.len(), Reply::Run(reply, Vec::new()));
@@ -366,13 +376,15 @@ impl Carrier {
     }
 
     async fn perform(&mut self, output: Output) {
+        let output = match output {
+            Output::Deliver(shards, broadcast) => return self.errands.deliver(shards, broadcast).await,
+            output => output,
+        };
+        // In the order of Redis.
+        self.errands.hand_over().await;
         match output {
-            Output::Deliver(shards, broadcast) => {
-                let publication = Arc::new(Publication::new(broadcast));
-                self.errands.tell(shards, || Command::Deliver(publication.clone(), None)).await;
-            }
             Output::DeliverReporting(id, shards, broadcast) => {
-                self.errands.deliver(id, shards, broadcast).await
+                self.errands.deliver_reporting(id, shards, broadcast).await
             }
             Output::Confirm(shard, tickets) => {
                 self.shards.inbox(shard).send(Command::Confirmed(tickets)).await.ok();
@@ -389,6 +401,8 @@ impl Carrier {
             Output::Happening(happening) => self.tell_of(&happening),
             // The link has these.
             Output::Publish { .. } | Output::Subscribe(..) | Output::Unsubscribe(..) | Output::Query(..) => {}
+            // It has gone above.
+            Output::Deliver(..) => {}
         }
     }
 
@@ -482,11 +496,23 @@ impl Carrier {
     }
 }
 
+/// How many things there are to do for a command.
+fn weight(command: &ClusterCommand) -> usize {
+    match command {
+        ClusterCommand::PublishAll(messages, _) => messages.len().max(1),
+        ClusterCommand::PublishRun(run) => run.len().max(1),
+        _ => 1,
+    }
+}
+
 /// How much there is to encode for a command.
 fn payload_bytes(command: &ClusterCommand) -> usize {
     match command {
         ClusterCommand::Publish(publication, _) | ClusterCommand::PublishReporting(publication, ..) => {
             event_bytes(&publication.broadcast)
+        }
+        ClusterCommand::PublishRun(run) => {
+            run.iter().map(|publication| event_bytes(&publication.broadcast)).sum()
         }
         ClusterCommand::PublishAll(messages, _) => messages.broadcasts().map(event_bytes).sum(),
         _ => 0,

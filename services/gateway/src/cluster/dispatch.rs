@@ -39,7 +39,7 @@ impl Dispatch for Nodes {
         let (reply, published) = oneshot::channel();
         // Redis first: local fan-out does not wait for it, nor it for local fan-out.
         let (to_redis, parts) = match report {
-            ReportLevel::Accepted => (ClusterCommand::Publish(publication.clone(), Some(reply)), None),
+            ReportLevel::Accepted => (ClusterCommand::Publish(publication.clone(), reply), None),
             ReportLevel::Reach => {
                 let (parts, answers) = mpsc::channel(PARTS_MAX);
                 let publication = publication.clone();

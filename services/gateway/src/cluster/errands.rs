@@ -11,7 +11,7 @@ use socketio::SocketId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::inbox::{Command, Shards};
+use crate::inbox::{Arrival, Command, RUN_MAX, Shards};
 
 /// What the shards here say to another node.
 pub(super) enum Local {
@@ -26,12 +26,37 @@ pub(super) enum Local {
 pub(super) struct Errands {
     shards: Shards,
     local: mpsc::Sender<Local>,
+    /// Broadcasts that are handed over together.
+    arrivals: Vec<Arrival>,
 }
 
 impl Errands {
     /// What the shards say goes to `local`.
     pub(super) fn new(shards: Shards, local: mpsc::Sender<Local>) -> Self {
-        Self { shards, local }
+        Self { shards, local, arrivals: Vec::with_capacity(RUN_MAX) }
+    }
+
+    /// Delivers a broadcast to the sockets of these shards, with the others of its turn: by
+    /// [`hand_over`](Self::hand_over), which has to come before anything else that the shards are told.
+    pub(super) async fn deliver(&mut self, shards: ShardSet, broadcast: Broadcast) {
+        self.arrivals.push(Arrival { shards, publication: Publication::for_sockets(broadcast) });
+        if self.arrivals.len() >= RUN_MAX {
+            self.hand_over().await;
+        }
+    }
+
+    /// Hands the broadcasts that have gathered to their shards.
+    pub(super) async fn hand_over(&mut self) {
+        if self.arrivals.is_empty() {
+            return;
+        }
+        let arrivals: Arc<[Arrival]> = self.arrivals.drain(..).collect();
+        for (inbox, shard) in self.shards.inboxes().iter().zip(0_u8..) {
+            if arrivals.iter().any(|arrival| arrival.shards.contains(shard)) {
+                // A shard that is gone has no sockets.
+                inbox.send(Command::DeliverArrivals(arrivals.clone())).await.ok();
+            }
+        }
     }
 
     /// Hands a command to shards, in order; waits while one is full, which slows Redis down.
@@ -66,8 +91,8 @@ impl Errands {
     }
 
     /// The same for a broadcast.
-    pub(super) async fn deliver(&self, id: InquiryId, shards: ShardSet, broadcast: Broadcast) {
-        let publication = Arc::new(Publication::new(broadcast));
+    pub(super) async fn deliver_reporting(&self, id: InquiryId, shards: ShardSet, broadcast: Broadcast) {
+        let publication = Arc::new(Publication::for_sockets(broadcast));
         let mut answers = Vec::new();
         self.tell(shards, || {
             let (reply, answer) = oneshot::channel();
