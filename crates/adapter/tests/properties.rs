@@ -1,7 +1,7 @@
 //! What must hold for every input: nothing panics, and nothing that is published ends a Node process.
 
 use adapter::classic::{
-    Command, decode_broadcast, decode_request, decode_response, encode_broadcast, encode_request, sender,
+    Command, decode_broadcast, decode_request, decode_response, encode_broadcast, encode_request, is_from,
 };
 use adapter::{Broadcast, Delivery, Event, Flags, RequestId, Targets, Uid, sharded};
 use bytes::Bytes;
@@ -96,7 +96,11 @@ fn broadcast() -> impl Strategy<Value = (Broadcast, Flags)> {
 
 fn decode_all(message: &[u8]) {
     let (limits, namespace) = (DecodeLimits::default(), NamespaceName::main());
-    drop((sender(message), decode_broadcast(message, &limits), decode_request(message, &namespace, &limits)));
+    drop((
+        is_from(message, &Uid::new("u")),
+        decode_broadcast(message, &limits),
+        decode_request(message, &namespace, &limits),
+    ));
     drop((decode_response(message, &limits), sharded::decode(message, &limits)));
 }
 

@@ -4,7 +4,7 @@ use adapter::{
     Broadcast, Report, Uid,
     classic::{
         Asked, Command, Dialect, decode_broadcast, decode_request, decode_response, encode_broadcast,
-        encode_request, encode_response, sender,
+        encode_request, encode_response, is_from,
     },
     sharded,
 };
@@ -14,7 +14,7 @@ const LIMITS: DecodeLimits = DecodeLimits { attachments_max: 1000, depth_max: 10
 
 /// One payload, read as everything that it could be on any channel.
 pub(crate) fn message(bytes: &[u8]) {
-    let _sender = sender(bytes);
+    let _is_from = is_from(bytes, &Uid::new("u"));
     if let Ok(inbound) = decode_broadcast(bytes, &LIMITS) {
         clients_take(&inbound.broadcast);
         if let Ok(written) = encode_broadcast(&Uid::new("fuzzed"), &inbound.broadcast, &inbound.flags) {
