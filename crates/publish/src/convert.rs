@@ -15,6 +15,7 @@ use crate::wire::MessageRef;
 ///
 /// # Errors
 /// The first field that breaks a rule of `publish.proto`, named from the message inwards.
+#[inline]
 pub(crate) fn broadcast(
     message: &MessageRef<'_>,
     config: &PublishConfig,
@@ -62,6 +63,9 @@ pub(crate) fn coverage(coverage: Coverage) -> v1::Coverage {
 }
 
 pub(crate) fn namespace(text: &str, config: &PublishConfig) -> Result<NamespaceName, FieldFault> {
+    if text.is_empty() || text == "/" {
+        return Ok(NamespaceName::main());
+    }
     let name = NamespaceName::normalized(text);
     let (bytes, max) = (name.as_str().len(), size(config.namespace_bytes_max));
     let rule = if bytes > max {

@@ -53,8 +53,8 @@ pub fn wire(bytes: &[u8]) -> Option<Broadcast> {
     let expected = v1::PublishRequest::decode(bytes);
     let expected = expected.map(|request| format!("{:?}", PublishRef::from(&request)));
     same(expected, wire::publish_request(bytes, |read| format!("{read:?}")));
-    let broadcast = |read: PublishRef<'_>| {
-        convert::broadcast(&read.message?, &PublishConfig::default(), &mut Texts::default()).ok()
+    let broadcast = |read: &PublishRef<'_>| {
+        convert::broadcast(read.message.as_ref()?, &PublishConfig::default(), &mut Texts::default()).ok()
     };
     wire::publish_request(bytes, broadcast).ok().flatten()
 }

@@ -80,6 +80,7 @@ impl<D: Dispatch> Guarded<D> {
     }
 
     /// Checks one message of a stream, whose JSON is written among `texts`.
+    #[inline]
     pub(crate) fn check_streamed(
         &self,
         caller: Option<&Caller>,

@@ -49,7 +49,8 @@ pub use tls::TlsFault;
 pub fn checked_of_stream(bytes: &[u8], config: &PublishConfig) -> Option<adapter::Broadcast> {
     let texts = &mut texts::Texts::default();
     let checked = wire::publish_stream_request(bytes, |request| {
-        request.message.and_then(|message| convert::broadcast(&message, config, texts).ok())
+        let message = request.message.as_ref()?;
+        convert::broadcast(message, config, texts).ok()
     });
     checked.ok().flatten()
 }

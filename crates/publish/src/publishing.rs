@@ -125,6 +125,7 @@ impl<D: Dispatch> Publishing<D> {
     }
 
     /// Checks what `Publish` and each message of `PublishStream` share; `caller` is the name of an identity.
+    #[inline]
     pub(crate) fn check(
         &self,
         caller: &str,

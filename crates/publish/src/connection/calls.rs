@@ -9,17 +9,23 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::SendResponse;
+use roomcast_proto::v1;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tonic::{Code, Status};
 
 use super::Services;
 use super::deadline::{timeout_of, within};
-use crate::auth::Caller;
+use crate::auth::{Caller, InFlight};
 use crate::dispatch::Dispatch;
 use crate::front::Certificates;
+use crate::guard::Guarded;
 use crate::http::is_grpc;
-use crate::publishing::Published;
+use crate::publishing::{Checked, CheckedBatch, Published, Publishing};
 use crate::wire;
+
+// Constants: as texts they would be parsed with every call, 150 instructions each.
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The rpcs that publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +47,77 @@ impl Rpc {
     }
 }
 
-/// `Publish`, from its request to its answer.
-pub(super) async fn publish<D: Dispatch>(
+/// What one call publishes, checked, with what its rpc does with it.
+pub(super) trait Publishable: Sized + Send {
+    /// What became of it.
+    type Published;
+
+    /// Reads and checks a request, and takes the call's place among those that its caller may have open.
+    fn admit<D: Dispatch>(
+        service: &Guarded<D>,
+        caller: Option<&Caller>,
+        request: &[u8],
+    ) -> Result<(Self, Option<InFlight>), Status>;
+
+    fn publish<D: Dispatch>(
+        self,
+        publishing: &Publishing<D>,
+    ) -> impl Future<Output = Result<Self::Published, Status>> + Send;
+
+    /// The answer, as it is sent.
+    fn write(published: Self::Published) -> BytesMut;
+}
+
+/// `Publish`.
+impl Publishable for Checked {
+    type Published = Published;
+
+    fn admit<D: Dispatch>(
+        service: &Guarded<D>,
+        caller: Option<&Caller>,
+        request: &[u8],
+    ) -> Result<(Self, Option<InFlight>), Status> {
+        wire::publish_request(request, |request| service.admit_publish(caller, request)).flatten()
+    }
+
+    fn publish<D: Dispatch>(
+        self,
+        publishing: &Publishing<D>,
+    ) -> impl Future<Output = Result<Published, Status>> + Send {
+        publishing.publish(self)
+    }
+
+    fn write(Published { id, reach }: Published) -> BytesMut {
+        wire::publish_response(id, reach)
+    }
+}
+
+/// `PublishBatch`.
+impl Publishable for CheckedBatch {
+    type Published = v1::PublishBatchResponse;
+
+    fn admit<D: Dispatch>(
+        service: &Guarded<D>,
+        caller: Option<&Caller>,
+        request: &[u8],
+    ) -> Result<(Self, Option<InFlight>), Status> {
+        wire::publish_batch_request(request, |request| service.admit_batch(caller, request)).flatten()
+    }
+
+    fn publish<D: Dispatch>(
+        self,
+        publishing: &Publishing<D>,
+    ) -> impl Future<Output = Result<v1::PublishBatchResponse, Status>> + Send {
+        publishing.publish_batch(self)
+    }
+
+    fn write(response: v1::PublishBatchResponse) -> BytesMut {
+        wire::publish_batch_response(&response)
+    }
+}
+
+/// Serves a call that publishes and is answered once, from its request to its answer.
+pub(super) async fn publish<P: Publishable, D: Dispatch>(
     services: Arc<Services<D>>,
     certificates: Certificates,
     request: Request<RecvStream>,
@@ -53,43 +128,14 @@ pub(super) async fn publish<D: Dispatch>(
     let answer = pin!(async {
         let (caller, frames) = open(&services, &certificates, request).await?;
         let started = Instant::now();
-        let admitted = frames.only(|message| {
-            wire::publish_request(message, |request| {
-                services.publisher.admit_publish(caller.as_ref(), &request)
-            })
-        });
-        let published = match admitted.await.flatten().flatten() {
-            Ok((checked, _in_flight)) => services.publisher.0.publish(checked).await,
+        let service = &services.publisher;
+        let admitted = frames.only(|message| P::admit(service, caller.as_ref(), message)).await;
+        let published = match admitted.flatten() {
+            Ok((checked, _in_flight)) => checked.publish(&service.0).await,
             Err(status) => Err(status),
         };
-        services.publisher.0.answered(&published, started);
-        published.map(|Published { id, reach }| wire::publish_response(id, reach))
-    });
-    respond_with(answer, timeout, respond).await;
-}
-
-/// `PublishBatch`, from its request to its answer.
-pub(super) async fn publish_batch<D: Dispatch>(
-    services: Arc<Services<D>>,
-    certificates: Certificates,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
-    let timeout = timeout_of(request.headers());
-    let answer = pin!(async {
-        let (caller, frames) = open(&services, &certificates, request).await?;
-        let started = Instant::now();
-        let admitted = frames.only(|message| {
-            wire::publish_batch_request(message, |request| {
-                services.publisher.admit_batch(caller.as_ref(), &request)
-            })
-        });
-        let response = match admitted.await.flatten().flatten() {
-            Ok((checked, _in_flight)) => services.publisher.0.publish_batch(checked).await,
-            Err(status) => Err(status),
-        };
-        services.publisher.0.answered(&response, started);
-        response.map(|response| wire::publish_batch_response(&response))
+        service.0.answered(&published, started);
+        published.map(P::write)
     });
     respond_with(answer, timeout, respond).await;
 }
@@ -112,7 +158,7 @@ pub(crate) async fn open<D: Dispatch>(
         // A page cannot send this type to another origin without asking first.
         return Err(Status::invalid_argument("allowed: the header content-type: application/grpc"));
     }
-    if let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") {
+    if let Some(encoding) = headers.get(GRPC_ENCODING).filter(|encoding| *encoding != "identity") {
         let name = encoding.to_str().unwrap_or("bytes that are no text");
         let text = format!("Content is compressed with `{name}` which isn't supported");
         let mut status = Status::unimplemented(text);
@@ -179,7 +225,7 @@ pub(crate) fn trailers(code: Code) -> HeaderMap {
         Code::Ok => HeaderValue::from_static("0"),
         code => i32::from(code).into(),
     };
-    trailers.insert(HeaderName::from_static("grpc-status"), number);
+    trailers.insert(GRPC_STATUS, number);
     trailers
 }
 

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use tonic::Status;
-use tonic::codegen::http::HeaderMap;
+use tonic::codegen::http::{HeaderMap, HeaderName};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The time that a caller gives its call, if it says and says it rightly.
 ///
 /// Source: "gRPC over HTTP2", Timeout: at most 8 digits and a unit.
 pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

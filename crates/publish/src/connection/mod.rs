@@ -32,6 +32,7 @@ use self::passes::{Passes, in_passes};
 use crate::dispatch::Dispatch;
 use crate::front::{Certificates, Door, Front};
 use crate::guard::Guarded;
+use crate::publishing::{Checked, CheckedBatch};
 use crate::stream;
 
 /// What a sender may have on its way to us, on one stream and on all of a connection, in bytes.
@@ -129,8 +130,12 @@ fn answer<D: Dispatch>(
     respond: SendResponse<Bytes>,
 ) -> Call {
     match Rpc::of(request.uri().path()) {
-        Some(Rpc::Publish) => Box::pin(calls::publish(services, certificates, request, respond)),
-        Some(Rpc::PublishBatch) => Box::pin(calls::publish_batch(services, certificates, request, respond)),
+        Some(Rpc::Publish) => {
+            Box::pin(calls::publish::<Checked, D>(services, certificates, request, respond))
+        }
+        Some(Rpc::PublishBatch) => {
+            Box::pin(calls::publish::<CheckedBatch, D>(services, certificates, request, respond))
+        }
         Some(Rpc::PublishStream) => {
             Box::pin(stream::publish_stream(services, certificates, request, respond))
         }

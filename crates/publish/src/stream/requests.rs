@@ -22,6 +22,7 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
+    #[inline]
     fn new<D: Dispatch>(
         service: &Guarded<D>,
         caller: Option<&Caller>,
@@ -77,7 +78,7 @@ impl Requests {
             if let Some(end) = self.end.take() {
                 return end.map(|()| None);
             }
-            if let Some(read) = self.read(|request, texts| Streamed::new(service, caller, &request, texts))? {
+            if let Some(read) = self.read(|request, texts| Streamed::new(service, caller, request, texts))? {
                 // A message that comes after its sender's key was taken back is not published.
                 caller.map_or(Ok(()), Caller::still_good)?;
                 return Ok(Some(read));
@@ -105,7 +106,7 @@ impl Requests {
         {
             // Into its place at once: what is read is large, and would be copied at each step of the way.
             let read = self.read(|request, texts| {
-                let request = Streamed::new(service, caller, &request, texts);
+                let request = Streamed::new(service, caller, request, texts);
                 if request.is_plain() {
                     run.push(request);
                     return None;
@@ -128,7 +129,7 @@ impl Requests {
     }
 
     /// Gives the next message to `read` if all of it is there.
-    fn read<T>(&mut self, read: impl FnOnce(PublishRef<'_>, &mut Texts) -> T) -> Result<Option<T>, Status> {
+    fn read<T>(&mut self, read: impl FnOnce(&PublishRef<'_>, &mut Texts) -> T) -> Result<Option<T>, Status> {
         let Self { frames, texts, .. } = self;
         let read =
             frames.read(|message| wire::publish_stream_request(message, |request| read(request, texts)))?;

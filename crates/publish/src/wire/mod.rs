@@ -60,25 +60,23 @@ impl<'a> From<&'a v1::Message> for MessageRef<'a> {
     }
 }
 
+impl<'a> PublishRef<'a> {
+    fn new(sequence: u64, message: Option<&'a v1::Message>, idempotency_key: &'a str, report: i32) -> Self {
+        Self { sequence, message: message.map(MessageRef::from), idempotency_key, report }
+    }
+}
+
 impl<'a> From<&'a v1::PublishRequest> for PublishRef<'a> {
     fn from(request: &'a v1::PublishRequest) -> Self {
-        Self {
-            sequence: 0,
-            message: request.message.as_ref().map(MessageRef::from),
-            idempotency_key: &request.idempotency_key,
-            report: request.report,
-        }
+        let v1::PublishRequest { message, idempotency_key, report } = request;
+        Self::new(0, message.as_ref(), idempotency_key, *report)
     }
 }
 
 impl<'a> From<&'a v1::PublishStreamRequest> for PublishRef<'a> {
     fn from(request: &'a v1::PublishStreamRequest) -> Self {
-        Self {
-            sequence: request.sequence,
-            message: request.message.as_ref().map(MessageRef::from),
-            idempotency_key: &request.idempotency_key,
-            report: request.report,
-        }
+        let v1::PublishStreamRequest { sequence, message, idempotency_key, report } = request;
+        Self::new(*sequence, message.as_ref(), idempotency_key, *report)
     }
 }
 

@@ -15,10 +15,10 @@ use super::{BatchRef, MessageRef, PublishRef};
 ///
 /// # Errors
 /// `INTERNAL` in the words of `prost`, as all rpcs answer what is no request.
-pub(crate) fn publish_request<T>(bytes: &[u8], then: impl FnOnce(PublishRef<'_>) -> T) -> Result<T, Status> {
+pub(crate) fn publish_request<T>(bytes: &[u8], then: impl FnOnce(&PublishRef<'_>) -> T) -> Result<T, Status> {
     match single(bytes, &PUBLISH) {
-        Some(request) => Ok(then(request)),
-        None => decode::<v1::PublishRequest>(bytes).map(|request| then((&request).into())),
+        Some(request) => Ok(then(&request)),
+        None => decode::<v1::PublishRequest>(bytes).map(|request| then(&(&request).into())),
     }
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn publish_request<T>(bytes: &[u8], then: impl FnOnce(PublishRef<'_>)
 /// As there.
 pub(crate) fn publish_stream_request<T>(
     bytes: &[u8],
-    then: impl FnOnce(PublishRef<'_>) -> T,
+    then: impl FnOnce(&PublishRef<'_>) -> T,
 ) -> Result<T, Status> {
     match single(bytes, &PUBLISH_STREAM) {
-        Some(request) => Ok(then(request)),
-        None => decode::<v1::PublishStreamRequest>(bytes).map(|request| then((&request).into())),
+        Some(request) => Ok(then(&request)),
+        None => decode::<v1::PublishStreamRequest>(bytes).map(|request| then(&(&request).into())),
     }
 }
 
@@ -42,11 +42,11 @@ pub(crate) fn publish_stream_request<T>(
 /// As there.
 pub(crate) fn publish_batch_request<T>(
     bytes: &[u8],
-    then: impl FnOnce(BatchRef<'_>) -> T,
+    then: impl FnOnce(&BatchRef<'_>) -> T,
 ) -> Result<T, Status> {
     match batch(bytes) {
-        Some(request) => Ok(then(request)),
-        None => decode::<v1::PublishBatchRequest>(bytes).map(|request| then((&request).into())),
+        Some(request) => Ok(then(&request)),
+        None => decode::<v1::PublishBatchRequest>(bytes).map(|request| then(&(&request).into())),
     }
 }
 
