@@ -18,9 +18,17 @@ pub(crate) struct Compressor {
 pub(crate) trait Form {
     /// The bytes of a message for this client. They are the same each time.
     fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8];
+
+    /// What the bytes depend on.
+    fn name(&self) -> FormName;
 }
 
+/// Two forms of the same name make the same bytes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FormName(Dialect, Option<Deflate>);
+
 /// Nothing is compressed.
+#[derive(Clone, Copy)]
 pub(crate) struct Plain(pub(crate) Dialect);
 
 /// Messages may be compressed: what was agreed on, and what does it.
@@ -49,11 +57,20 @@ impl Form for Plain {
     fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8] {
         message.frames(self.0)
     }
+
+    #[inline]
+    fn name(&self) -> FormName {
+        FormName(self.0, None)
+    }
 }
 
 impl Form for Deflated<'_> {
     fn frames<'m>(&mut self, message: &'m Encoded) -> &'m [u8] {
         let Self(dialect, agreed, compressor) = self;
         message.deflated(*dialect, *agreed, compressor)
+    }
+
+    fn name(&self) -> FormName {
+        FormName(self.0, Some(self.1))
     }
 }

@@ -9,6 +9,7 @@ mod double_encoding;
 mod encoded;
 mod handshake;
 mod io;
+mod joined;
 mod outbox;
 mod policy;
 mod session;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 use adapter::Delivery;
 use smallvec::SmallVec;
 
-use crate::{body::PollBody, compression::Form, encoded::Encoded};
+use crate::{body::PollBody, compression::Form, encoded::Encoded, joined::Joined};
 
 /// How many messages one `writev` gathers.
 const SLICES_MAX: usize = 64;
@@ -164,10 +164,11 @@ impl Outbox {
         &mut self,
         mut form: impl Form,
         spares: &mut Spares,
+        joined: &mut Joined,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<Flushed, E> {
         if !self.rest.is_empty() {
-            return self.flush_gathered(form, spares, write);
+            return self.flush_many(form, spares, joined, write);
         }
         let Some(first) = &self.first else { return Ok(Flushed::All) };
         let head = &form.frames(&first.message)[self.written as usize..];
@@ -182,6 +183,32 @@ impl Outbox {
         Ok(Flushed::All)
     }
 
+    /// Offers the whole queue in one piece, which the clients before may have been given already.
+    #[inline(never)]
+    fn flush_many<E>(
+        &mut self,
+        mut form: impl Form,
+        spares: &mut Spares,
+        joined: &mut Joined,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<Flushed, E> {
+        let first = match &self.first {
+            Some(first) if self.written == 0 && Joined::takes(self.queued_bytes) => first,
+            _ => return self.flush_gathered(form, spares, write),
+        };
+        let rest = self.rest.iter().map(|item| &item.message);
+        let bytes = joined.join(&first.message, rest, &mut form);
+        let taken = write(&[IoSlice::new(bytes)])?;
+        if taken < bytes.len() {
+            self.advance(&mut form, taken, spares);
+            return Ok(Flushed::Blocked);
+        }
+        self.clear();
+        self.give_back(spares);
+        Ok(Flushed::All)
+    }
+
+    /// Offers a queue that is long, or was begun, in pieces.
     #[inline(never)]
     fn flush_gathered<E>(
         &mut self,
@@ -308,13 +335,14 @@ mod tests {
     /// Flushes with a transport that takes `portion` bytes and then blocks.
     fn flush(outbox: &mut Outbox, portion: usize) -> (Vec<u8>, Flushed) {
         let (mut out, mut room) = (Vec::new(), portion);
-        let flushed = outbox.flush(Plain(DIALECT), &mut Spares::default(), |slices| {
-            let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            let taken = offered.len().min(room);
-            room -= taken;
-            out.extend_from_slice(&offered[..taken]);
-            Ok::<_, Infallible>(taken)
-        });
+        let flushed =
+            outbox.flush(Plain(DIALECT), &mut Spares::default(), &mut Joined::default(), |slices| {
+                let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+                let taken = offered.len().min(room);
+                room -= taken;
+                out.extend_from_slice(&offered[..taken]);
+                Ok::<_, Infallible>(taken)
+            });
         (out, flushed.unwrap())
     }
 
@@ -336,10 +364,11 @@ mod tests {
     fn a_write_gathers_what_waits() {
         let mut calls = 0;
         let mut outbox = outbox(&["4"; 10]);
-        let flushed = outbox.flush(Plain(DIALECT), &mut Spares::default(), |slices| {
-            calls += 1;
-            Ok::<_, Infallible>(slices.iter().map(|slice| slice.len()).sum())
-        });
+        let flushed =
+            outbox.flush(Plain(DIALECT), &mut Spares::default(), &mut Joined::default(), |slices| {
+                calls += 1;
+                Ok::<_, Infallible>(slices.iter().map(|slice| slice.len()).sum())
+            });
         assert_eq!((flushed, calls), (Ok(Flushed::All), 1));
     }
 

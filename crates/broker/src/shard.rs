@@ -42,6 +42,7 @@ use crate::{
     connection::Connection,
     encoded::Encoded,
     io::{ConnectionKey, Counters, Happening, LinkId, Output, Payload, PollId},
+    joined::Joined,
     outbox::{Item, Spares},
     policy::{Policies, Policy},
     wheel::{Tick, Wheel},
@@ -117,6 +118,7 @@ pub struct Shard {
     wheel: Wheel,
     due: Vec<(u32, Tick)>,
     spares: Spares,
+    joined: Joined,
     compressor: Compressor,
     /// Connections with something to write, each once.
     dirty: Vec<u32>,
@@ -164,6 +166,7 @@ impl Shard {
             wheel: Wheel::new(now),
             due: Vec::new(),
             spares: Spares::default(),
+            joined: Joined::default(),
             compressor: Compressor::new(config.deflate_bytes_min),
             dirty: Vec::new(),
             overflowed: Vec::new(),

@@ -100,6 +100,7 @@ impl Shard {
             self.flush_connection(index, sink);
         }
         self.dirty = dirty;
+        self.joined.forget();
         for (poll, payload) in self.late_answers.drain(..) {
             sink.answer(poll, payload);
         }
@@ -165,10 +166,13 @@ impl Shard {
             Ok::<_, std::io::Error>(taken)
         };
         let flushed = match connection.deflate {
-            None => connection.outbox.flush(Plain(connection.dialect), &mut self.spares, write),
+            None => {
+                let form = Plain(connection.dialect);
+                connection.outbox.flush(form, &mut self.spares, &mut self.joined, write)
+            }
             Some(agreed) => {
                 let form = Deflated(connection.dialect, agreed, &mut self.compressor);
-                connection.outbox.flush(form, &mut self.spares, write)
+                connection.outbox.flush(form, &mut self.spares, &mut self.joined, write)
             }
         };
         match flushed {
