@@ -56,8 +56,8 @@ pub(super) fn method(plan: &Plan) -> String {
     format!(
         "- {counted}\n- CPU times are the kernel's clocks of the processes, to 1 ns; their share in user space is known to 10 ms.\n\
          - {} repetition(s) of {:.1} s each, the servers in turns, every second time in the other order; curves and the \
-         stalled reader once, idle connections once for the peers. Rooms of 1,000 and 10,000 run twice more on the gateway and \
-         on the bare loops, if there is more than one repetition: their ratio is a target.\n\
+         stalled reader once, idle connections once for the peers. In rooms of 1,000 and 10,000 the gateway \
+         and the bare loops run twice as often and once more, if there is more than one repetition: their ratio is a target.\n\
          - A ratio of two servers is the median of the ratios of each repetition, not the ratio of the medians.\n\
          - One process opens at most 20,000 files, so 18,000 connections are the most that is measured; nothing is \
          extrapolated.\n- The load generator is one thread beside the servers on the same processors. Latencies run from \

@@ -8,7 +8,7 @@ pub(crate) enum Repeats {
     /// Not at all: it takes long, and what it tells does not vary.
     Once,
     AsAsked,
-    /// The gateway and the bare loops twice more than asked, since a target bounds their ratio closely.
+    /// The gateway and the bare loops twice as often as asked and once more, since a target bounds their ratio closely.
     Closely,
     /// The gateway and the bare loops as asked; the others, which take long, once.
     OthersOnce,
@@ -19,7 +19,7 @@ impl Repeats {
         let is_close = kind == Kind::Gateway || !kind.is_server();
         match self {
             Self::Once => asked.min(1),
-            Self::Closely if is_close && asked > 1 => asked + 2,
+            Self::Closely if is_close && asked > 1 => 2 * asked + 1,
             Self::OthersOnce if !is_close => asked.min(1),
             Self::AsAsked | Self::Closely | Self::OthersOnce => asked,
         }
@@ -35,8 +35,8 @@ mod tests {
         let cases = [
             (Repeats::Once, Kind::Gateway, 3, 1),
             (Repeats::AsAsked, Kind::Bare, 3, 3),
-            (Repeats::Closely, Kind::Gateway, 3, 5),
-            (Repeats::Closely, Kind::Batched, 3, 5),
+            (Repeats::Closely, Kind::Gateway, 3, 7),
+            (Repeats::Closely, Kind::Batched, 3, 7),
             (Repeats::Closely, Kind::Node, 3, 3),
             (Repeats::Closely, Kind::Gateway, 1, 1),
             (Repeats::OthersOnce, Kind::Bare, 3, 3),
