@@ -26,6 +26,8 @@ pub struct ClusterFigures {
     pub can_publish: bool,
     /// Whether everything that is wanted is subscribed.
     pub can_receive: bool,
+    /// For how long it was not, since the start.
+    pub deaf: Duration,
     /// Connections made again since the start.
     pub reconnects: u64,
     /// Connections that delivered nothing, since the start.
@@ -47,6 +49,8 @@ pub struct ClusterMetrics {
     in_force: Gauge,
     publisher_up: Gauge,
     subscriber_up: Gauge,
+    deaf: Gauge,
+    calls_refused: Counter,
     reconnects: Counter,
     heartbeats_missed: Counter,
     heartbeat: Gauge,
@@ -70,6 +74,8 @@ impl ClusterMetrics {
             in_force: channels(ChannelState::InForce),
             publisher_up: up(RedisConnection::Publisher),
             subscriber_up: up(RedisConnection::Subscriber),
+            deaf: names::REDIS_DEAF.gauge(Vec::new()),
+            calls_refused: names::REDIS_CALLS_REFUSED.counter(Vec::new()),
             reconnects: names::REDIS_RECONNECTS.counter(Vec::new()),
             heartbeats_missed: names::REDIS_HEARTBEATS_MISSED.counter(Vec::new()),
             heartbeat: names::REDIS_HEARTBEAT.gauge(Vec::new()),
@@ -82,6 +88,11 @@ impl ClusterMetrics {
         self.lost.increment(count);
     }
 
+    /// A call of another node was refused.
+    pub fn call_refused(&self) {
+        self.calls_refused.increment(1);
+    }
+
     /// Sets everything else.
     pub fn report(&self, figures: &ClusterFigures) {
         self.published.absolute(figures.published);
@@ -92,6 +103,7 @@ impl ClusterMetrics {
         self.in_force.set(figures.channels_in_force as f64);
         self.publisher_up.set(f64::from(u8::from(figures.can_publish)));
         self.subscriber_up.set(f64::from(u8::from(figures.can_receive)));
+        self.deaf.set(figures.deaf.as_secs_f64());
         self.reconnects.absolute(figures.reconnects);
         self.heartbeats_missed.absolute(figures.heartbeats_missed);
         self.heartbeat.set(figures.heartbeat.as_secs_f64());
@@ -115,11 +127,13 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             let cluster = ClusterMetrics::new();
             cluster.publishes_lost(3);
+            cluster.call_refused();
             let heartbeat = Duration::from_millis(2);
             cluster.report(&ClusterFigures {
                 published: 7,
                 can_publish: true,
                 heartbeat,
+                deaf: Duration::from_millis(1_500),
                 ..ClusterFigures::default()
             });
         });
@@ -130,6 +144,8 @@ mod tests {
             r#"roomcast_redis_up{connection="publisher"} 1"#,
             r#"roomcast_redis_up{connection="subscriber"} 0"#,
             "roomcast_redis_heartbeat_seconds 0.002",
+            "roomcast_redis_deaf_seconds 1.5",
+            "roomcast_redis_calls_refused_total 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
         }

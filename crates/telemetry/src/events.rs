@@ -256,6 +256,8 @@ happenings! {
     INFO RedisRestored = "redis_restored", "all channels are subscribed" {
         /// How many.
         channels: usize,
+        /// For how long not all were, in ms.
+        deaf_ms: u64,
     }
 
     /// Part of the channels has to be subscribed anew.
@@ -280,6 +282,12 @@ happenings! {
 
     /// Other nodes ask more than is answered at once.
     WARN TooManyInquiries = "too_many_inquiries", "too many requests of other nodes wait for an answer; one was not answered" {}
+
+    /// Another node's call asks nobody here.
+    WARN CallRefused = "call_refused", "a call of another node was refused: nobody here is asked" {
+        /// Why, and which limit it is.
+        error: String,
+    }
 
     /// Two gateways have one number.
     ERROR NodeNumberTaken = "node_number_taken", "another gateway has the same number: sessions are looked for at the wrong one; set node.id" {

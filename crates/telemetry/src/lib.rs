@@ -15,13 +15,13 @@ mod shard;
 
 pub use cluster::{ClusterFigures, ClusterMetrics};
 pub use events::{
-    AcceptFailed, AddressLimited, CallsCutOff, CertificateRefused, CertificateReloaded, ClusterFailed,
-    ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed, GatewayStarted,
-    GatewayStopped, Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused, KeysReloaded,
-    Listening, NodeNumberTaken, NotPublished, PacketRateExceeded, PeerRequestRefused, PeersExpected,
-    ProxyHeaderRefused, PublishRefused, PublishServerFailed, PublisherStarted, PublisherStopped,
-    ReadinessChanged, RedisAway, RedisChannelsLost, RedisRestored, ShardFailed, SlowClientClosed, TlsFailed,
-    TooManyInquiries, UndecodableMessage, emit,
+    AcceptFailed, AddressLimited, CallRefused, CallsCutOff, CertificateRefused, CertificateReloaded,
+    ClusterFailed, ConnectionLimitReached, DrainDeadlinePassed, DrainFinished, DrainStarted, ForwardFailed,
+    GatewayStarted, GatewayStopped, Happening, InsecureCluster, JwksLoaded, JwksRefused, KeysRefused,
+    KeysReloaded, Listening, NodeNumberTaken, NotPublished, PacketRateExceeded, PeerRequestRefused,
+    PeersExpected, ProxyHeaderRefused, PublishRefused, PublishServerFailed, PublisherStarted,
+    PublisherStopped, ReadinessChanged, RedisAway, RedisChannelsLost, RedisRestored, ShardFailed,
+    SlowClientClosed, TlsFailed, TooManyInquiries, UndecodableMessage, emit,
 };
 pub use init::{InitError, LogConfig, LogFormat, check_filter, init, recorder};
 pub use labels::{

@@ -106,6 +106,8 @@ metrics_table! {
         "Time from a call of the publish API to its answer.";
     REDIS_UP: Gauge "roomcast_redis_up" Count ["connection"]
         "1 while Redis takes what is published, and while everything that is wanted is subscribed.";
+    REDIS_DEAF: Gauge "roomcast_redis_deaf_seconds" Seconds []
+        "Time since the start in which not everything that is wanted was subscribed; what others published then is lost here, uncounted.";
     REDIS_PUBLISHED: Counter "roomcast_redis_published_total" Count []
         "Broadcasts handed to Redis.";
     REDIS_PUBLISHES_LOST: Counter "roomcast_redis_publishes_lost_total" Count []
@@ -114,6 +116,8 @@ metrics_table! {
         "Broadcasts of other nodes handed to the shards.";
     REDIS_ANSWERED: Counter "roomcast_redis_answered_total" Count []
         "Requests of other nodes answered.";
+    REDIS_CALLS_REFUSED: Counter "roomcast_redis_calls_refused_total" Count []
+        "Calls of other nodes that asked nobody here, as no more may wait for answers.";
     REDIS_UNDECODABLE: Counter "roomcast_redis_undecodable_total" Count []
         "Messages on Redis channels that mean nothing; they are skipped.";
     REDIS_CHANNELS: Gauge "roomcast_redis_channels" Count ["state"]

@@ -7,6 +7,7 @@ mod away;
 mod both;
 mod carrier;
 mod claims;
+mod deaf;
 mod dispatch;
 mod errands;
 mod start;

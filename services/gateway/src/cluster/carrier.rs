@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep_until;
 
 use super::away::Away;
+use super::deaf::Deaf;
 use super::errands::{Errands, Local};
 use super::tickets::{Reply, Tickets};
 use super::{ClusterCommand, Published};
@@ -82,6 +83,7 @@ struct Carrier {
     ready: watch::Sender<Readiness>,
     metrics: ClusterMetrics,
     away: Away,
+    deaf: Deaf,
     /// When the gauges are read next.
     gauges_at: Instant,
     tickets: Tickets,
@@ -114,6 +116,7 @@ impl Carrier {
             ready,
             metrics: ClusterMetrics::new(),
             away: Away::default(),
+            deaf: Deaf::new(Instant::now()),
             gauges_at: Instant::now(),
             tickets: Tickets::default(),
             queries: HashMap::new(),
@@ -191,6 +194,7 @@ impl Carrier {
         }
         self.node.handle_timeouts(now);
         self.node.flush();
+        self.deaf.note(!self.node.is_complete(), now);
         // What goes to Redis is on its way before anything here is waited for.
         let mut here = std::mem::take(&mut self.here);
         while let Some(output) = self.node.poll_output() {
@@ -356,6 +360,12 @@ impl Carrier {
                 self.node.handle_acknowledged(id, socket, &arguments);
             }
             Local::CallEnded(id) => self.node.handle_call_ended(id),
+            Local::CallRefused(id, error) => {
+                self.metrics.call_refused();
+                telemetry::emit(&telemetry::CallRefused { error });
+                // Another node takes nothing else for an answer.
+                self.node.handle_called(id, 0);
+            }
         }
     }
 
@@ -436,7 +446,10 @@ impl Carrier {
                 telemetry::emit(&telemetry::NotPublished { fault: fault.to_string() });
             }
             Happening::Restored { channels } => {
-                telemetry::emit(&telemetry::RedisRestored { channels: *channels });
+                telemetry::emit(&telemetry::RedisRestored {
+                    channels: *channels,
+                    deaf_ms: u64::try_from(self.deaf.last().as_millis()).unwrap_or(u64::MAX),
+                });
                 self.note_change();
             }
             Happening::NodeNumberTaken(peer) => {
@@ -476,6 +489,7 @@ impl Carrier {
             channels_in_force: node.in_force,
             can_publish: self.can_publish.load(Ordering::Relaxed),
             can_receive: self.node.is_complete(),
+            deaf: self.deaf.total(Instant::now()),
             reconnects: link.reconnects,
             heartbeats_missed: link.heartbeats_missed,
             heartbeat: Duration::from_micros(link.heartbeat_rtt_us),

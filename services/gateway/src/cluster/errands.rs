@@ -20,6 +20,8 @@ pub(super) enum Local {
     Reached(InquiryId, NodeReach),
     Acknowledged(InquiryId, Option<SocketId>, Argument),
     CallEnded(InquiryId),
+    /// A call was not made; why, in words.
+    CallRefused(InquiryId, String),
 }
 
 /// Errands of other nodes: each is handed to the shards in its place of the order, and waited for in a task of its own.
@@ -117,10 +119,13 @@ impl Errands {
     pub(super) fn call(&self, id: InquiryId, broadcast: Broadcast, timeout: Duration) {
         let (shards, local) = (self.shards.clone(), self.local.clone());
         spawn_local(async move {
-            // One that cannot be made asks nobody: the caller elsewhere has to be told so.
-            let Ok(mut events) = shards.call(broadcast, timeout).await else {
-                local.send(Local::Called(id, 0)).await.ok();
-                return;
+            // With those of the publish API there are no more than `limits.pending_calls_max`.
+            let mut events = match shards.call(broadcast, timeout).await {
+                Ok(events) => events,
+                Err(refused) => {
+                    local.send(Local::CallRefused(id, refused.to_string())).await.ok();
+                    return;
+                }
             };
             let mut asked = 0;
             while let Some(event) = events.recv().await {
@@ -138,5 +143,74 @@ impl Errands {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adapter::{Delivery, Event, Targets};
+    use engineio::SidKey;
+    use socketio::NamespaceName;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn call() -> Broadcast {
+        Broadcast {
+            namespace: NamespaceName::main(),
+            targets: Targets::default(),
+            delivery: Delivery::Reliable,
+            event: Event { json: "[\"q\"]".into(), attachments: Vec::new() },
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_of_other_nodes_are_refused_beyond_the_limit_that_callers_here_share() {
+        let (inbox, mut commands) = mpsc::channel(4);
+        let shards = Shards::new(vec![inbox], (1, "n"), SidKey::new(&[7; 32]), 1);
+        let (local, mut said) = mpsc::channel(4);
+        let errands = Errands::new(shards.clone(), local);
+        let patience = Duration::from_secs(60);
+        let here = shards.call(call(), patience).await.unwrap();
+        let others = LocalSet::new();
+        let refused = others.run_until(async {
+            errands.call(InquiryId(7), call(), patience);
+            said.recv().await
+        });
+        let Some(Local::CallRefused(InquiryId(7), why)) = refused.await else { panic!("the call is made") };
+        assert!(why.contains("limits.pending_calls_max"), "{why}");
+
+        // The shard is gone with its commands, so the call here is over and its place is free.
+        commands.recv().await.unwrap();
+        drop((commands, here));
+        let late = std::time::Instant::now() + patience;
+        while shards.call(call(), patience).await.is_err_and(|refused| refused.to_string() == why) {
+            assert!(std::time::Instant::now() < late, "the place is not given back");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn broadcasts_of_one_turn_are_one_command_for_the_shards_that_have_members() {
+        let (inboxes, mut commands): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(4)).unzip();
+        let shards = Shards::new(inboxes, (1, "n"), SidKey::new(&[7; 32]), 1);
+        let mut errands = Errands::new(shards, mpsc::channel(1).0);
+        let of = |numbers: &[u8]| {
+            let mut set = ShardSet::default();
+            numbers.iter().for_each(|shard| set.insert(*shard));
+            set
+        };
+        errands.deliver(of(&[0]), call()).await;
+        errands.deliver(of(&[0, 2]), call()).await;
+        assert!(commands[0].try_recv().is_err(), "it waits for the others of the turn");
+        errands.hand_over().await;
+        let mut taken = |shard: u8| match commands[usize::from(shard)].try_recv() {
+            Ok(Command::DeliverArrivals(arrivals)) => {
+                arrivals.iter().filter(|arrival| arrival.shards.contains(shard)).count()
+            }
+            _ => 0,
+        };
+        assert_eq!([taken(0), taken(1), taken(2)], [2, 0, 1]);
+        assert_eq!(taken(0), 0, "once");
     }
 }
