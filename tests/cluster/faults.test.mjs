@@ -199,6 +199,7 @@ async function outage(name, fleet, redis, { begin, end, affected = fleet.gateway
   const others = fleet.gateways.filter((gateway) => !affected.includes(gateway));
   const began = Date.now();
   const until = deadline();
+  const deafBefore = await Promise.all(fleet.gateways.map((gateway) => gateway.deaf()));
   await begin();
   for (const gateway of affected) await eventually(() => tells(gateway), `${gateway.name} tells`, until - Date.now());
   const toldMs = Date.now() - began;
@@ -222,6 +223,10 @@ async function outage(name, fleet, redis, { begin, end, affected = fleet.gateway
   const now = (await end()) ?? redis;
   await fleet.isWhole(now);
   const awayMs = Date.now() - began;
+  for (const [index, gateway] of fleet.gateways.entries()) {
+    const grown = (await gateway.deaf()) - deafBefore[index];
+    assert.equal(grown > 0, affected.includes(gateway), `${gateway.name} was deaf for ${grown} s`);
+  }
   await fleet.flows();
   return account(name, fleet, { toldMs, awayMs });
 }

@@ -80,6 +80,11 @@ export class Watched {
     return (await this.figures()).roomcast_redis_publishes_lost_total ?? 0;
   }
 
+  /** For how long it has not heard all that others publish, in seconds, as it counts them. */
+  async deaf() {
+    return (await this.figures()).roomcast_redis_deaf_seconds;
+  }
+
   /** Publishes to the room; rejects with the gRPC status. */
   publish(event, args) {
     return this.#unary("Publish", { message: { rooms: [ROOM], event, arguments: JSON.stringify(args) } });
