@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::{Caller, InFlight, Operation};
 use crate::dispatch::Dispatch;
-use crate::publishing::{Checked, CheckedBatch, Publishing};
+use crate::publishing::{Checked, CheckedBatch, Publishing, batch_response};
 use crate::texts::Texts;
 use crate::wire::{BatchRef, MessageRef, PublishRef};
 
@@ -175,7 +175,7 @@ impl<D: Dispatch> Publisher for Guarded<D> {
         let publish = async {
             let caller = request.extensions().get::<Caller>();
             let (checked, _in_flight) = self.admit_batch(caller, &request.get_ref().into())?;
-            self.0.publish_batch(checked).await
+            self.0.publish_batch(checked).await.map(batch_response)
         };
         self.0.measured(publish).await.map(Response::new)
     }

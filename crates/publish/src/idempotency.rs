@@ -150,13 +150,12 @@ impl Memory {
 }
 
 impl<D: Dispatch> Publishing<D> {
-    /// Publishes unless the same caller has published under the same name before: then answers as then.
-    pub(crate) async fn once<A, F>(&self, key: Option<IdempotencyKey>, publish: F) -> Result<A, Status>
+    /// Publishes under a name, unless the same caller has published under the same name before: then answers as then.
+    pub(crate) async fn once<A, F>(&self, key: IdempotencyKey, publish: F) -> Result<A, Status>
     where
         A: Message + Default + 'static,
         F: Future<Output = Result<A, Status>> + Send + 'static,
     {
-        let Some(key) = key else { return publish.await };
         let mut awaited = match self.remembered.begin(key, Instant::now()) {
             Known::Settled(answer) => return decode(&answer),
             Known::Running(awaited) => awaited,

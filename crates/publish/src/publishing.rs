@@ -70,6 +70,11 @@ impl TryFrom<v1::Published> for Published {
     }
 }
 
+/// The answer to a batch, as callers get it and as it is kept.
+pub(crate) fn batch_response(published: Vec<Published>) -> v1::PublishBatchResponse {
+    v1::PublishBatchResponse { published: published.into_iter().map(Into::into).collect() }
+}
+
 impl<D: Dispatch> Publishing<D> {
     /// Counts and times the answer to one call, or to one message of a stream.
     // No `async fn`: that would hold the future twice, and futures are copied with all they hold.
@@ -115,9 +120,7 @@ impl<D: Dispatch> Publishing<D> {
     /// The same unless it has a name and was published before.
     pub(crate) async fn publish(&self, checked: Checked) -> Result<Published, Status> {
         let Checked { key, broadcast, level } = checked;
-        if key.is_none() {
-            return self.deliver(broadcast, level).await;
-        }
+        let Some(key) = key else { return self.deliver(broadcast, level).await };
         let service = self.clone();
         let publish = async move { service.deliver(broadcast, level).await.map(v1::Published::from) };
         // In a place of its own: what it holds is large, and would be copied with every call, 9,000 instructions.
@@ -141,13 +144,14 @@ impl<D: Dispatch> Publishing<D> {
     }
 
     /// Publishes a batch in order, unless it has a name and was published before.
-    pub(crate) async fn publish_batch(
-        &self,
-        batch: CheckedBatch,
-    ) -> Result<v1::PublishBatchResponse, Status> {
+    pub(crate) async fn publish_batch(&self, batch: CheckedBatch) -> Result<Vec<Published>, Status> {
         let CheckedBatch { key, broadcasts, level } = batch;
-        // In a place of its own, as are all that have a name: what they hold is large, and copied with their call.
-        Box::pin(self.once(key, self.clone().deliver_all(broadcasts, level))).await
+        let Some(key) = key else { return self.deliver_all(broadcasts, level).await };
+        let service = self.clone();
+        let publish = async move { service.deliver_all(broadcasts, level).await.map(batch_response) };
+        // In a place of its own, as above.
+        let response = Box::pin(self.once(key, publish)).await?;
+        response.published.into_iter().map(TryInto::try_into).collect()
     }
 
     /// Checks all messages of a batch.
@@ -176,10 +180,10 @@ impl<D: Dispatch> Publishing<D> {
     }
 
     async fn deliver_all(
-        self,
+        &self,
         broadcasts: Vec<Broadcast>,
         level: ReportLevel,
-    ) -> Result<v1::PublishBatchResponse, Status> {
+    ) -> Result<Vec<Published>, Status> {
         let count = broadcasts.len();
         let mut published = Vec::with_capacity(count);
         let mut reaches = Vec::new();
@@ -205,10 +209,7 @@ impl<D: Dispatch> Publishing<D> {
                             return Err(cut_short(published.len() + nth, done, fault.clone().into()));
                         }
                         let new_id = new_ids();
-                        published.extend(
-                            (0..messages)
-                                .map(|_| v1::Published::from(Published { id: new_id(), reach: None })),
-                        );
+                        published.extend((0..messages).map(|_| Published { id: new_id(), reach: None }));
                         continue;
                     }
                     Err(part) => part,
@@ -219,7 +220,7 @@ impl<D: Dispatch> Publishing<D> {
                 let nth = published.len();
                 let answer = self.hand_over(broadcast, level).await;
                 let (answer, reach) = answer.map_err(|status| cut_short(nth, nth, status))?;
-                published.push(answer.into());
+                published.push(answer);
                 reaches.extend(reach);
             }
         }
@@ -227,7 +228,7 @@ impl<D: Dispatch> Publishing<D> {
         for (published, reach) in published.iter_mut().zip(reaches) {
             published.reach = Some(convert::reach(reach.wait().await));
         }
-        Ok(v1::PublishBatchResponse { published })
+        Ok(published)
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::SendResponse;
-use roomcast_proto::v1;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tonic::{Code, Status};
 
@@ -94,7 +93,7 @@ impl Publishable for Checked {
 
 /// `PublishBatch`.
 impl Publishable for CheckedBatch {
-    type Published = v1::PublishBatchResponse;
+    type Published = Vec<Published>;
 
     fn admit<D: Dispatch>(
         service: &Guarded<D>,
@@ -107,12 +106,12 @@ impl Publishable for CheckedBatch {
     fn publish<D: Dispatch>(
         self,
         publishing: &Publishing<D>,
-    ) -> impl Future<Output = Result<v1::PublishBatchResponse, Status>> + Send {
+    ) -> impl Future<Output = Result<Vec<Published>, Status>> + Send {
         publishing.publish_batch(self)
     }
 
-    fn write(response: v1::PublishBatchResponse) -> BytesMut {
-        wire::publish_batch_response(&response)
+    fn write(published: Vec<Published>) -> BytesMut {
+        wire::publish_batch_response(published)
     }
 }
 

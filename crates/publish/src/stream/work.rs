@@ -109,7 +109,7 @@ async fn publish<D: Dispatch>(
     match (key, turn) {
         (None, None) => service.0.deliver(broadcast, level).await,
         (None, Some(turn)) => turn.take(service.0.deliver(broadcast, level)).await,
-        (Some(_), turn) => {
+        (Some(key), turn) => {
             let named = service.0.clone();
             let publish = async move {
                 let publish = named.deliver(broadcast, level);
