@@ -21,11 +21,15 @@ use mio::{
 };
 use slab::Slab;
 use smallvec::SmallVec;
+use socket2::{Domain, Protocol, Socket, Type};
 use websocket::{Decoder, Inflater, Message, Opcode, frame};
 
 use crate::wire;
 
 const LISTENER: Token = Token(usize::MAX);
+/// Connections that may wait to be accepted. With the usual 128 some are lost, and tried again after a second, whenever the
+/// machine has no time for the loop.
+const BACKLOG: i32 = 4096;
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// How late a heartbeat may be, as in the gateway's timer wheel; those of one tick are sent in one turn.
@@ -75,7 +79,7 @@ struct Bare {
 /// When the port or the poll fails.
 pub(crate) fn serve(listen: SocketAddr, writing: Writing, pause: Option<Duration>) -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::bind(listen)?;
+    let mut listener = listener(listen)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut bare = Bare::new(writing);
     let mut events = Events::with_capacity(1024);
@@ -98,6 +102,15 @@ pub(crate) fn serve(listen: SocketAddr, writing: Writing, pause: Option<Duration
             heartbeats.send_due(&mut bare);
         }
     }
+}
+
+fn listener(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Heartbeats {

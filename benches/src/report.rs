@@ -33,7 +33,7 @@ pub(crate) fn document(plan: &Plan, results: &Results, command: &str, others: f6
     writeln!(
         out,
         "- Other processes of the machine took {:.0} % of its processors meanwhile: rates and latencies suffer from \
-         that, CPU times little, instructions not at all.",
+         that, CPU times and their ratios too where it is much, instructions not at all.",
         others * 100.0
     )
     .expect("a string takes all");
