@@ -28,22 +28,37 @@ pub(super) enum NoBody {
 impl Service {
     /// Opens a polling session on this shard.
     pub(super) async fn open(&self, request: &Request<Incoming>, query: &Query) -> Answer {
-        let mut opening =
+        let opening =
             Opening::new(self.context.client.parser, query, request.uri().query().unwrap_or_default());
-        let client = self.client_of(request);
-        match self.context.place_of_session(client, Instant::now()) {
-            Ok(place) => opening.place = place,
-            Err(_) => return answer::too_many(),
+        match self.open_session(request, opening).await {
+            Ok(Some(payload)) => self.payload(payload, query, request.headers()),
+            // Who may not be anywhere is told so by packets.
+            Ok(None) => answer::busy(),
+            Err(refused) => refused,
         }
+    }
+
+    /// Opens a polling session of either protocol on this shard; `Ok(None)` if its client may not be in any namespace.
+    ///
+    /// # Errors
+    /// The answer, when there is no room for it.
+    pub(super) async fn open_session(
+        &self,
+        request: &Request<Incoming>,
+        mut opening: Opening,
+    ) -> Result<Option<Payload>, Answer> {
+        let client = self.client_of(request);
+        opening.place =
+            self.context.place_of_session(client, Instant::now()).map_err(|_| answer::too_many())?;
         opening.handshake = Some(self.handshake_of(request, client));
         match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
-            Some(Ok(payload)) => self.payload(payload, query, request.headers()),
+            Some(Ok(payload)) => Ok(Some(payload)),
+            Some(Err(NotOpened::Unauthorized)) => Ok(None),
             Some(Err(NotOpened::Refused(cause))) => {
                 self.context.metrics.request_refused(cause);
-                answer::busy()
+                Err(answer::busy())
             }
-            // Who may not be anywhere is told so by packets.
-            Some(Err(NotOpened::Unauthorized)) | None => answer::busy(),
+            None => Err(answer::busy()),
         }
     }
 

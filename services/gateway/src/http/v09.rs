@@ -1,7 +1,5 @@
 //! Socket.IO 0.9 over HTTP: handshakes, polls and pushes below `/socket.io/1/`, where Engine.IO's clients never ask.
 
-use std::time::Instant;
-
 use broker::{Opening, Refusal, Wire};
 use engineio::{
     BodyForm, HttpFault, Transport,
@@ -14,7 +12,7 @@ use super::{
     Answered, Cut, Door, Service,
     answer::{self, Answer},
 };
-use crate::inbox::{Command, NotOpened, Ownership};
+use crate::inbox::{Command, Ownership};
 
 /// A request as far as its URL says.
 pub(super) struct Asked {
@@ -92,24 +90,13 @@ impl Service {
             self.context.metrics.request_refused(HttpFault::Forbidden);
             return refuse(StatusCode::FORBIDDEN, "handshake bad origin");
         }
-        let mut opening = Opening::v09(&asked.query);
-        let client = self.client_of(request);
-        match self.context.place_of_session(client, Instant::now()) {
-            Ok(place) => opening.place = place,
-            Err(_) => return answer::too_many(),
-        }
-        opening.handshake = Some(self.handshake_of(request, client));
-        match self.shards.ask(self.number, |reply| Command::OpenPolling(opening, reply)).await {
-            Some(Ok(line)) => match asked.script("jsonp") {
+        match self.open_session(request, Opening::v09(&asked.query)).await {
+            Ok(Some(line)) => match asked.script("jsonp") {
                 Some(index) => script(&v09::wrap_jsonp(&index, &String::from_utf8_lossy(&line.body))),
                 None => answer::text_09(StatusCode::OK, line.body),
             },
-            Some(Err(NotOpened::Unauthorized)) => refuse(StatusCode::FORBIDDEN, "handshake unauthorized"),
-            Some(Err(NotOpened::Refused(cause))) => {
-                self.context.metrics.request_refused(cause);
-                answer::busy()
-            }
-            None => answer::busy(),
+            Ok(None) => refuse(StatusCode::FORBIDDEN, "handshake unauthorized"),
+            Err(refused) => refused,
         }
     }
 
