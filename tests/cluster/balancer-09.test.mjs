@@ -91,8 +91,9 @@ async function connect(url, transport) {
   return client;
 }
 
-/** Whether the client has an answer soon. */
+/** Whether the client has an answer soon. What it keeps while it is away may fall on a WebSocket that has ended again. */
 function answers(client, room) {
+  if (!client.socket.connected) return false;
   const soon = new Promise((resolve) => setTimeout(resolve, 500, false));
   return Promise.race([ask(client, "join", room).then(() => true), soon]);
 }
