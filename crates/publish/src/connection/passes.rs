@@ -1,7 +1,7 @@
 //! A task that wakes itself by what it does, and is not polled again for that.
 //!
 //! A call that is answered by the task of its connection wakes the connection, which is the same task, and which looks at
-//! its streams in its next pass in any case. Polled once more for nothing, a unary publish took 3,000 instructions more.
+//! its streams in its next pass in any case. Polled once more for nothing, a unary publish took 1,600 instructions more.
 
 use std::future::Future;
 use std::pin::Pin;

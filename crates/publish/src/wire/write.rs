@@ -70,8 +70,7 @@ pub(crate) fn publish_stream_accepted(out: &mut BytesMut, sequence: u64, id: Mes
     out.put_slice(&published_field(0x12, id));
 }
 
-/// The field with that tag, and in it a [`v1::Published`] that holds nothing but an id. In one piece: each costs 20
-/// instructions.
+/// The field with that tag, and in it a [`v1::Published`] that holds nothing but an id.
 fn published_field(tag: u8, id: MessageId) -> [u8; PUBLISHED_BYTES] {
     let mut field = [0; PUBLISHED_BYTES];
     let (head, text) = field.split_at_mut(PUBLISHED_BYTES - MESSAGE_ID_CHARS);
