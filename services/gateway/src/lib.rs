@@ -15,6 +15,7 @@ mod handshake;
 mod http;
 mod inbox;
 mod keys;
+mod memory;
 mod occupancy;
 mod peers;
 mod places;

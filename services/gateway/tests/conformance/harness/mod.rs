@@ -223,6 +223,11 @@ impl Gateway {
         self.memory("VmRSS:")
     }
 
+    /// The part of it that is the process' own: neither its program nor other files, whose pages come as they are first used.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
     /// The most that it has held, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
         self.memory("VmHWM:")
