@@ -28,7 +28,8 @@ pub(crate) use start::ClusterStart;
 
 use crate::inbox::Run;
 
-/// Commands that may wait for the thread, each of up to [`RUN_MAX`](crate::inbox::RUN_MAX) messages of clients. When it is full, shards stop reading their clients and publishers wait.
+/// Commands that may wait for the thread, each of up to [`RUN_MAX`](crate::inbox::RUN_MAX) messages of clients. When it is
+/// full, shards stop reading their clients and publishers wait.
 pub(crate) const CLUSTER_COMMANDS_MAX: usize = 4_096;
 
 /// Parts of an answer that may wait for whoever asked. One that takes none ends the asking.
