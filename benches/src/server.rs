@@ -124,6 +124,14 @@ impl Server {
         self.nodes.iter().map(Process::resident_bytes).sum()
     }
 
+    /// The part of it that is the processes' own: pages of their programs come as they are first used.
+    ///
+    /// # Errors
+    /// As [`Self::resident_bytes`].
+    pub(crate) fn anonymous_bytes(&self) -> anyhow::Result<u64> {
+        self.nodes.iter().map(Process::anonymous_bytes).sum()
+    }
+
     /// The most that was resident at any time, in bytes.
     ///
     /// # Errors

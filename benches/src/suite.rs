@@ -39,7 +39,7 @@ pub(crate) mod figures {
     pub(crate) const KIB: &str = "KiB resident per connection";
     pub(crate) const PINGS: &str = "CPU s per million pings";
     pub(crate) const CONNECTS: &str = "connections/s";
-    pub(crate) const KEPT: &str = "KiB kept once all had gone";
+    pub(crate) const KEPT: &str = "KiB of its own kept once all had gone";
     pub(crate) const REDIS_BYTES: &str = "bytes through Redis per message";
     pub(crate) const PER_CPU: &str = "messages per CPU second of the publisher";
     pub(crate) const MESSAGES: &str = "messages/s";

@@ -106,6 +106,12 @@ impl Process {
         parse_kib(&text, "Rss:").context("no Rss in smaps_rollup")
     }
 
+    /// The part of it that is no page of a file.
+    pub(super) fn anonymous_bytes(&self) -> anyhow::Result<u64> {
+        let text = self.file("smaps_rollup")?;
+        parse_kib(&text, "Anonymous:").context("no Anonymous in smaps_rollup")
+    }
+
     pub(super) fn peak_resident_bytes(&self) -> anyhow::Result<u64> {
         parse_kib(&self.file("status")?, "VmHWM:").context("no VmHWM in status")
     }

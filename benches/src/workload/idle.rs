@@ -13,6 +13,13 @@ use crate::{
     server::{CpuTime, Server},
 };
 
+/// Longer than allocators and servers wait before they give memory back: ten seconds is usual.
+const SETTLED: Duration = Duration::from_secs(12);
+/// When no more is expected.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// What a server at rest may take or give.
+const SAME_BYTES: u64 = 64 * 1024;
+
 /// What idle connections cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idle {
@@ -23,7 +30,8 @@ pub(crate) struct Idle {
     pub(crate) pings: u64,
     /// CPU time of all that the server did while the pings were counted.
     pub(crate) cpu: CpuTime,
-    /// Resident memory beyond what the server began with, once all have gone; its allocator keeps some.
+    /// Memory of its own (no pages of files) beyond what the server began with, once all have gone and nothing changes
+    /// any more; its allocator keeps some.
     pub(crate) kept_bytes: u64,
 }
 
@@ -32,7 +40,7 @@ pub(crate) struct Idle {
 /// # Errors
 /// When the server refuses or closes one of them.
 pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -> anyhow::Result<Idle> {
-    let before = server.resident_bytes()?;
+    let (before, before_anonymous) = (server.resident_bytes()?, server.anonymous_bytes()?);
     let start = Instant::now();
     let mut crowd = Crowd::new(server)?;
     crowd.assemble(connections as usize, |_| Seat { node: 0, rooms: 0..0 })?;
@@ -53,7 +61,7 @@ pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -
     let cpu = server.cpu_time()? - cpu;
     ensure!(crowd.len() == connections as usize, "the server closed idle connections");
     drop(crowd);
-    let kept = settled_resident_bytes(server)?.saturating_sub(before);
+    let kept = settled_bytes(server)?.saturating_sub(before_anonymous);
     Ok(Idle {
         connect_rate: f64::from(connections) / connected.as_secs_f64(),
         resident_bytes: resident as f64 / f64::from(connections),
@@ -63,17 +71,17 @@ pub(crate) fn measure_idle(server: &Server, connections: u32, watch: Duration) -
     })
 }
 
-/// Resident memory once it does not change any more.
-fn settled_resident_bytes(server: &Server) -> anyhow::Result<u64> {
-    let mut last = server.resident_bytes()?;
-    for _ in 0..20 {
+/// A server's own memory once it has stayed the same for [`SETTLED`], or [`PATIENCE`] is over.
+fn settled_bytes(server: &Server) -> anyhow::Result<u64> {
+    let start = Instant::now();
+    let (mut last, mut since) = (server.anonymous_bytes()?, start);
+    while since.elapsed() < SETTLED && start.elapsed() < PATIENCE {
         // There is nothing to wait for: memory given back makes no sound.
         std::thread::sleep(Duration::from_millis(250));
-        let now = server.resident_bytes()?;
-        if now == last {
-            break;
+        let now = server.anonymous_bytes()?;
+        if now.abs_diff(last) > SAME_BYTES {
+            (last, since) = (now, Instant::now());
         }
-        last = now;
     }
-    Ok(last)
+    server.anonymous_bytes()
 }
