@@ -29,7 +29,7 @@ impl Joined {
         queued_bytes <= JOINED_BYTES_MAX
     }
 
-    /// The frames of `first` and of the `count` messages of `rest`, in one piece.
+    /// The frames of `first` and of those behind it, in one piece.
     #[inline]
     pub(crate) fn join<'m>(
         &mut self,

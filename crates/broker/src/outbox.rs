@@ -153,7 +153,7 @@ impl Outbox {
         self.queued_bytes
     }
 
-    /// Gives the queue to `write` in gathered pieces until it is empty or `write` takes less than offered.
+    /// Gives the queue to `write`, in one piece or gathered ones, until it is empty or `write` takes less than offered.
     ///
     /// # Errors
     /// Whatever `write` fails with.

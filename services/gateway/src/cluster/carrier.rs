@@ -386,13 +386,12 @@ impl Carrier {
     }
 
     async fn perform(&mut self, output: Output) {
-        let output = match output {
-            Output::Deliver(shards, broadcast) => return self.errands.deliver(shards, broadcast).await,
-            output => output,
-        };
-        // In the order of Redis.
-        self.errands.hand_over().await;
+        // Broadcasts in a row leave as one, and before whatever Redis had behind them.
+        if !matches!(output, Output::Deliver(..)) {
+            self.errands.hand_over().await;
+        }
         match output {
+            Output::Deliver(shards, broadcast) => self.errands.deliver(shards, broadcast).await,
             Output::DeliverReporting(id, shards, broadcast) => {
                 self.errands.deliver_reporting(id, shards, broadcast).await
             }
@@ -411,8 +410,6 @@ impl Carrier {
             Output::Happening(happening) => self.tell_of(&happening),
             // The link has these.
             Output::Publish { .. } | Output::Subscribe(..) | Output::Unsubscribe(..) | Output::Query(..) => {}
-            // It has gone above.
-            Output::Deliver(..) => {}
         }
     }
 
